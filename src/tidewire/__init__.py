@@ -1,0 +1,3 @@
+"""Tidewire: one request becomes one durable, numbered, cancellable, resumable stream of events."""
+
+__version__ = "0.1.0"

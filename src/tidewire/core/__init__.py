@@ -1,0 +1,1 @@
+"""The vocabulary of Tidewire: pure data and ports. No sockets, no clocks, no asyncio here."""

@@ -1,0 +1,211 @@
+"""The events of a stream: what is numbered, stored, resumed and rendered. Pure data.
+
+The meaning of each event is written in spec/PROTOCOL.md; the JSON schema there is generated from here.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+
+PROTOCOL: Final = "tidewire/1"
+
+PartKind = Literal["text", "thinking", "tool_call", "tool_result"]
+Stage = Literal["queued", "retrieving", "connecting", "waiting", "thinking", "drafting"]
+Status = Literal["completed", "incomplete", "cancelled", "failed"]
+Reason = Literal[
+    "stop",  # the model was done
+    "stop_string",  # a stop string of the request was met
+    "length",  # the token limit was met
+    "tool_calls",  # the model asks its client to run tools
+    "content_filter",
+    "time_limit",
+    "size_limit",
+    "client",  # somebody pressed stop
+    "disconnect",  # nobody was left to read, and the stream's policy says to stop then
+    "shutdown",
+    "error",
+]
+DurabilityClass = Literal["memory", "process", "disk", "replicated"]
+
+
+class Event(msgspec.Struct, tag_field="type", omit_defaults=True, kw_only=True, gc=False):
+    """What every event carries.
+
+    seq: 1, 2, 3, … without a gap, given by the stream's one writer. at: milliseconds since the stream was opened.
+    An event belongs to its run until it is appended; from then on nobody changes it.
+    """
+
+    seq: int = -1
+    at: int = -1
+
+
+class ErrorInfo(msgspec.Struct, omit_defaults=True, frozen=True):
+    """An error as a client sees it. message is safe to show: what happened, the number, the limit, what to do."""
+
+    code: str
+    message: str
+    status: int = 500
+    retryable: bool = False
+    retry_after: float | None = None
+    param: str | None = None
+
+
+class Span(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A stretch of the waterfall. start and ms in milliseconds, start counted from the stream's opening.
+
+    source: "measured" by this server, "reported" by the host (on its own clock: never add the two up), "inferred".
+    """
+
+    name: str
+    start: float
+    ms: float
+    source: Literal["measured", "reported", "inferred"] = "measured"
+
+
+class Opened(Event, tag="opened"):
+    """Always the first event. created: Unix time in milliseconds. durability: what an acknowledged event survives."""
+
+    stream: str
+    model: str
+    created: int
+    durability: DurabilityClass
+    on_disconnect: str
+    protocol: str
+    epoch: int
+    chat: str | None = None
+
+
+class Attempt(Event, tag="attempt"):
+    """One try at a provider begins. n counts from 1; reason says why there is another."""
+
+    n: int
+    provider: str
+    model: str
+    reason: Literal["start", "retry", "fallback", "takeover"]
+
+
+class Progress(Event, tag="progress"):
+    """What is going on before or between words. detail is safe to show."""
+
+    stage: Stage
+    detail: str = ""
+
+
+class PartStarted(Event, tag="part"):
+    """A piece of output begins; later events name it by its number. call and name: of a tool call."""
+
+    part: int
+    kind: PartKind
+    name: str | None = None
+    call: str | None = None
+
+
+class Delta(Event, tag="delta"):
+    """More of a part: text for text and thinking, a fragment of JSON text for a tool call's arguments."""
+
+    part: int
+    text: str
+
+
+class PartEnded(Event, tag="part_end"):
+    """Nothing more comes for this part."""
+
+    part: int
+
+
+class Citation(Event, tag="citation"):
+    """A source for what a text part says between the offsets start and end (in characters of that part).
+
+    passage: the words relied on. age: seconds since the source was last changed, when it was searched.
+    """
+
+    part: int
+    start: int
+    end: int
+    source: str
+    title: str
+    passage: str
+    uri: str | None = None
+    age: float | None = None
+    score: float | None = None
+
+
+class Usage(Event, tag="usage"):
+    """Tokens so far, cumulative: a later usage event replaces an earlier one.
+
+    counted_by: "host" is the host's own figure; "server" is what passed by here, one a delta.
+    """
+
+    counted_by: Literal["host", "server"]
+    input: int | None = None
+    output: int | None = None
+    cached: int | None = None
+    reasoning: int | None = None
+
+
+class Notice(Event, tag="notice"):
+    """Something the client may want to know, and that ends nothing."""
+
+    code: str
+    message: str
+
+
+class Finish(Event, tag="finish"):
+    """The provider's own last word. Never logged: the run turns it into the one Closed event."""
+
+    reason: Reason
+
+
+class Timing(Event, tag="timing"):
+    """A span that a provider measured or its host reported. Never logged: the run puts it into Closed."""
+
+    span: Span
+
+
+class Closed(Event, tag="closed"):
+    """Always the last event, exactly once. usage and spans sum up the stream; ttft in milliseconds."""
+
+    status: Status
+    reason: Reason
+    error: ErrorInfo | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    ttft: float | None = None
+    tokens_per_second: float | None = None
+    spans: list[Span] = []
+
+
+AnyEvent = Opened | Attempt | Progress | PartStarted | Delta | PartEnded | Citation | Usage | Notice | Closed
+LOGGED: Final = (Opened, Attempt, Progress, PartStarted, Delta, PartEnded, Citation, Usage, Notice, Closed)
+
+_encoder = msgspec.json.Encoder()
+_decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
+
+
+def encode(event: Event) -> bytes:
+    """The event as one line of JSON: what the log stores and what native clients receive, byte for byte."""
+    return _encoder.encode(event)
+
+
+def decode(raw: bytes) -> AnyEvent:
+    """The event that `encode` wrote. Raises msgspec.ValidationError for anything else."""
+    return _decoder.decode(raw)
+
+
+class Entry:
+    """One event in its place in the log: its number and its bytes, and the event itself, decoded when asked for."""
+
+    __slots__ = ("_event", "raw", "seq")
+
+    def __init__(self, seq: int, raw: bytes, event: Event | None = None) -> None:
+        self.seq = seq
+        self.raw = raw
+        self._event = event
+
+    @property
+    def event(self) -> Event:
+        if self._event is None:
+            self._event = decode(self.raw)
+        return self._event

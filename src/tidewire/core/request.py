@@ -1,0 +1,116 @@
+"""A request, as every dialect parses it and every provider understands it. Pure data."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+Role = Literal["system", "user", "assistant", "tool"]
+
+
+class Text(msgspec.Struct, tag="text", tag_field="type", frozen=True):
+    text: str
+
+
+class Image(msgspec.Struct, tag="image", tag_field="type", frozen=True, omit_defaults=True):
+    """url: an address or a data: URL. detail: the host's hint for how closely to look."""
+
+    url: str
+    detail: str | None = None
+
+
+class ToolCall(msgspec.Struct, tag="tool_call", tag_field="type", frozen=True):
+    """arguments: JSON text, as the model wrote it."""
+
+    call: str
+    name: str
+    arguments: str
+
+
+class ToolResult(msgspec.Struct, tag="tool_result", tag_field="type", frozen=True):
+    call: str
+    text: str
+
+
+Content = Text | Image | ToolCall | ToolResult
+
+
+class Message(msgspec.Struct, frozen=True, omit_defaults=True):
+    role: Role
+    content: list[Content]
+    name: str | None = None
+
+    @property
+    def text(self) -> str:
+        """All its text, joined."""
+        return "".join(c.text for c in self.content if isinstance(c, Text))
+
+
+class Tool(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A function that the model may ask its client to call. parameters: a JSON schema."""
+
+    name: str
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class DisconnectPolicy(msgspec.Struct, frozen=True):
+    """What a stream does when nobody reads it any more: "cancel", "grace:<seconds>" then cancel, or "continue"."""
+
+    kind: Literal["cancel", "grace", "continue"]
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        return f"grace:{self.seconds:g}" if self.kind == "grace" else self.kind
+
+    @classmethod
+    def parse(cls, text: str) -> DisconnectPolicy:
+        """Raises ValueError, with what is allowed, for anything else."""
+        if text in ("cancel", "continue"):
+            return cls(kind=text)  # type: ignore[arg-type]
+        kind, _, seconds = text.partition(":")
+        try:
+            if kind == "grace" and 0 <= (s := float(seconds)) <= 86400:
+                return cls(kind="grace", seconds=s)
+        except ValueError:
+            pass
+        raise ValueError(f"on_disconnect is {text!r}; it may be 'cancel', 'continue' or 'grace:<seconds up to 86400>'")
+
+
+CANCEL = DisconnectPolicy("cancel")
+CONTINUE = DisconnectPolicy("continue")
+GRACE = DisconnectPolicy("grace", 15.0)
+
+
+class Request(msgspec.Struct, omit_defaults=True):
+    """One question. Limits of None mean the server's own.
+
+    stream: an id chosen by the client (1-64 of A-Z a-z 0-9 _ -) or None. chat: the conversation that the answer belongs to.
+    time_limit: seconds for the whole answer. options: fields that only the host understands, handed on as they came.
+    record: what the dialect wants to find again in the stream's meta, small JSON-able data.
+    """
+
+    model: str
+    messages: list[Message]
+    dialect: str = "native"
+    tenant: str = "default"
+    stream: str | None = None
+    chat: str | None = None
+    tools: list[Tool] = []
+    tool_choice: Any = None
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    stop: list[str] = []
+    response_format: dict[str, Any] | None = None
+    time_limit: float | None = None
+    on_disconnect: DisconnectPolicy | None = None
+    options: dict[str, Any] = {}
+    record: dict[str, Any] = {}
+
+    @property
+    def question(self) -> str:
+        """The text of the last user message, or ""."""
+        return next((m.text for m in reversed(self.messages) if m.role == "user"), "")
