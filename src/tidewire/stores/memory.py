@@ -1,0 +1,135 @@
+"""A log in memory: durability class `memory`. What is appended is acknowledged at once."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final
+
+from tidewire.core.errors import Conflict, CursorAhead, Expired, UnknownStream
+from tidewire.core.events import DurabilityClass, Entry
+from tidewire.core.ports import Meta
+from tidewire.stores.shelf import Shelf
+
+Key = tuple[str, str]
+
+TOMBSTONES: Final = 10_000  # expired ids remembered, so that a late client hears "expired" and not "unknown"
+
+
+class MemoryLog:
+    durability: DurabilityClass = "memory"
+
+    def __init__(self) -> None:
+        self._shelves: dict[Key, Shelf] = {}
+        self._expired: OrderedDict[Key, None] = OrderedDict()
+
+    async def start(self) -> list[Meta]:
+        return []
+
+    async def open(self, meta: Meta, failed: Callable[[Exception], None]) -> MemoryWriter:
+        key = (meta.tenant, meta.stream)
+        old = self._shelves.get(key)
+        if old is not None and old.meta.epoch >= meta.epoch:
+            raise Conflict(f"stream {meta.stream} exists already; follow it, or start one with another id")
+        if old is None:
+            self._expired.pop(key, None)
+            self._shelves[key] = old = Shelf(meta)
+        else:
+            old.meta = meta
+        return MemoryWriter(old)
+
+    async def cursor(self, tenant: str, stream: str, after: int, wake: Callable[[], None]) -> MemoryCursor:
+        shelf = self._find(tenant, stream)
+        if after > shelf.last:
+            raise CursorAhead(
+                f"cursor {after} is past the end of stream {stream}, whose last event is {shelf.last}", param="after"
+            )
+        return MemoryCursor(shelf, after, wake)
+
+    async def meta(self, tenant: str, stream: str) -> Meta:
+        shelf = self._find(tenant, stream)
+        shelf.meta.last = shelf.last
+        return shelf.meta
+
+    async def find(self, tenant: str, *, chat: str | None = None, limit: int = 50) -> list[Meta]:
+        found: list[Meta] = []
+        for (owner, _), shelf in reversed(self._shelves.items()):
+            if owner == tenant and (chat is None or shelf.meta.chat == chat):
+                shelf.meta.last = shelf.last
+                found.append(shelf.meta)
+                if len(found) >= limit:
+                    break
+        return found
+
+    async def delete(self, tenant: str, stream: str) -> None:
+        self._find(tenant, stream)
+        self._drop((tenant, stream), "deleted")
+
+    async def expire(self, now: int) -> int:
+        over = [k for k, s in self._shelves.items() if s.meta.expires is not None and s.meta.expires <= now]
+        for key in over:
+            self._drop(key, "expired")
+        return len(over)
+
+    def size(self) -> tuple[int, int]:
+        return len(self._shelves), sum(s.size for s in self._shelves.values())
+
+    async def close(self) -> None:
+        self._shelves.clear()
+
+    def _find(self, tenant: str, stream: str) -> Shelf:
+        shelf = self._shelves.get((tenant, stream))
+        if shelf is None:
+            if (tenant, stream) in self._expired:
+                raise Expired(f"stream {stream} has expired or was deleted; start a new one")
+            raise UnknownStream(f"there is no stream {stream}")
+        return shelf
+
+    def _drop(self, key: Key, how: str) -> None:
+        shelf = self._shelves.pop(key)
+        self._expired[key] = None
+        if len(self._expired) > TOMBSTONES:
+            self._expired.popitem(last=False)
+        shelf.fail(Expired(f"stream {key[1]} was {how} while it was being read"))
+
+
+class MemoryWriter:
+    __slots__ = ("_shelf", "append")
+
+    full = False
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+        self.append: Callable[[list[Entry]], None] = shelf.publish
+
+    async def room(self) -> None:
+        return
+
+    async def close(self, meta: Meta) -> None:
+        self._shelf.meta = meta
+        self._shelf.rest()
+
+
+class MemoryCursor:
+    __slots__ = ("_shelf", "_wake", "seq")
+
+    def __init__(self, shelf: Shelf, after: int, wake: Callable[[], None]) -> None:
+        self._shelf = shelf
+        self._wake = wake
+        self.seq = after
+        shelf.watch(wake)
+
+    def take(self, limit: int) -> list[Entry]:
+        shelf = self._shelf
+        if self.seq == shelf.last:
+            return []
+        entries = shelf.read(self.seq, limit)
+        self.seq += len(entries)
+        return entries
+
+    @property
+    def failed(self) -> Exception | None:
+        return self._shelf.failed
+
+    def close(self) -> None:
+        self._shelf.unwatch(self._wake)

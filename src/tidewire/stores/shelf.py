@@ -1,0 +1,73 @@
+"""The acknowledged entries of one stream in memory, and the readers that wait for more. Every log keeps its live streams so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tidewire.core.events import Entry
+from tidewire.core.ports import Meta
+
+
+class Shelf:
+    """Entries base+1 … last as bytes; of the newest batch the decoded events too, so that a reader at the end decodes nothing."""
+
+    __slots__ = ("_raws", "_tip", "_watchers", "base", "failed", "last", "meta", "size")
+
+    def __init__(self, meta: Meta, base: int = 0) -> None:
+        self.meta = meta
+        self.base = base
+        self.last = base
+        self.size = 0
+        self.failed: Exception | None = None
+        self._raws: list[bytes] = []
+        self._tip: list[Entry] = []
+        self._watchers: list[Callable[[], None]] = []
+
+    def publish(self, entries: list[Entry]) -> None:
+        """Make acknowledged entries visible and wake the readers."""
+        raws = self._raws
+        size = 0
+        for entry in entries:
+            raw = entry.raw
+            size += len(raw)
+            raws.append(raw)
+        self.size += size
+        self.last += len(entries)
+        self._tip = entries
+        for wake in self._watchers if len(self._watchers) < 2 else tuple(self._watchers):
+            wake()
+
+    def fail(self, error: Exception) -> None:
+        """No more can be read: readers find the error and end."""
+        self.failed = error
+        for wake in tuple(self._watchers):
+            wake()
+
+    def read(self, after: int, limit: int) -> list[Entry]:
+        """Entries after+1 … in memory, at most limit. after must be at least base."""
+        behind = self.last - after
+        tip = self._tip
+        if behind == len(tip) and behind <= limit:
+            return tip
+        low = after - self.base
+        raws = self._raws[low : low + limit]
+        return [Entry(after + 1 + i, raw) for i, raw in enumerate(raws)]
+
+    def trim(self, keep: int) -> None:
+        """Forget all but the newest `keep` entries; a log that stores them elsewhere can."""
+        extra = len(self._raws) - keep
+        if extra > 0:
+            self.size -= sum(map(len, self._raws[:extra]))
+            del self._raws[:extra]
+            self.base += extra
+
+    def rest(self) -> None:
+        """The stream has ended: keep the bytes only."""
+        self._tip = []
+
+    def watch(self, wake: Callable[[], None]) -> None:
+        self._watchers.append(wake)
+
+    def unwatch(self, wake: Callable[[], None]) -> None:
+        if wake in self._watchers:
+            self._watchers.remove(wake)
