@@ -153,9 +153,13 @@ class Notice(Event, tag="notice"):
 
 
 class Finish(Event, tag="finish"):
-    """The provider's own last word. Never logged: the run turns it into the one Closed event."""
+    """The provider's own last word. Never logged: the run turns it into the one Closed event.
+
+    early: a stage has seen the end before the host did, which is let go of at once.
+    """
 
     reason: Reason
+    early: bool = False
 
 
 class Timing(Event, tag="timing"):

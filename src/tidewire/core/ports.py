@@ -111,7 +111,9 @@ class Writer(Protocol):
 class Cursor(Protocol):
     """One reader's place in a log: a number, not a buffer."""
 
-    seq: int
+    @property
+    def seq(self) -> int:
+        """The last entry taken."""
 
     def take(self, limit: int) -> list[Entry]:
         """The next entries at hand, at most `limit`, in order without a gap; the cursor moves behind them.

@@ -1,0 +1,50 @@
+"""What the rooms report as they work. telemetry/ counts it; the null meter here counts nothing."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Meter(Protocol):
+    """Cheap, never raises. Times in seconds; label values come from small fixed sets or from the configuration."""
+
+    def opened(self, model: str) -> None: ...
+
+    def closed(self, model: str, status: str, reason: str, seconds: float, tokens: int) -> None: ...
+
+    def first_token(self, model: str, seconds: float) -> None: ...
+
+    def gap(self, seconds: float) -> None:
+        """Between two batches of tokens of one stream. Called for every batch: a few hundred nanoseconds at most."""
+
+    def reader(self, change: int) -> None:
+        """+1 and -1 as readers come and go."""
+
+    def resumed(self, dialect: str) -> None: ...
+
+    def cancelled(self, seconds: float) -> None:
+        """From the wish to stop to the last event, the host let go of."""
+
+    def upstream_error(self, provider: str, code: str) -> None: ...
+
+    def refused(self, code: str) -> None: ...
+
+
+class NullMeter:
+    def opened(self, model: str) -> None: ...
+
+    def closed(self, model: str, status: str, reason: str, seconds: float, tokens: int) -> None: ...
+
+    def first_token(self, model: str, seconds: float) -> None: ...
+
+    def gap(self, seconds: float) -> None: ...
+
+    def reader(self, change: int) -> None: ...
+
+    def resumed(self, dialect: str) -> None: ...
+
+    def cancelled(self, seconds: float) -> None: ...
+
+    def upstream_error(self, provider: str, code: str) -> None: ...
+
+    def refused(self, code: str) -> None: ...

@@ -1,0 +1,49 @@
+"""Who may start now. Refusing early is cheap; a stream that cannot be served in time costs everybody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from tidewire.core.errors import Overloaded, ShuttingDown
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """streams: open at once. log_bytes: held in memory by all streams. busy: share of one core's time, 0 to 1, above which
+    new streams are refused (1 or more: never).
+    """
+
+    streams: int = 2000
+    log_bytes: int = 512 * 1024 * 1024
+    busy: float = 0.9
+
+
+class Admission:
+    """load: the share of its core that this process used of late, 0 to 1. held: bytes of log in memory."""
+
+    def __init__(self, limits: Limits, *, load: Callable[[], float], held: Callable[[], int]) -> None:
+        self._limits = limits
+        self._load = load
+        self._held = held
+        self.draining = False
+
+    def check(self, streams: int) -> None:
+        """Raises Overloaded (429) or ShuttingDown (503), with when to come back."""
+        limits = self._limits
+        if self.draining:
+            raise ShuttingDown("this server is shutting down and starts no new streams; try again", retry_after=2.0)
+        if streams >= limits.streams:
+            raise Overloaded(
+                f"{streams} of {limits.streams} streams are open (limits.streams); try again soon", retry_after=1.0
+            )
+        if (busy := self._load()) > limits.busy:
+            raise Overloaded(
+                f"this server is {busy:.0%} busy, above its limit of {limits.busy:.0%} (limits.busy); try again soon",
+                retry_after=1.0,
+            )
+        if streams % 16 == 0 and (held := self._held()) > limits.log_bytes:
+            raise Overloaded(
+                f"the streams in memory hold {held >> 20} of {limits.log_bytes >> 20} MiB (limits.log_bytes); try again later",
+                retry_after=5.0,
+            )

@@ -1,0 +1,340 @@
+"""A run: one answer on its way from a provider into its log. `Run.feed` is the only loop over tokens.
+
+Rules it keeps:
+1. Opened is in the log before the task exists; Closed is written by the task's done-callback, so that a task cancelled
+   before its first step, or at any await, still ends its stream exactly once.
+2. Stages come before numbering; nothing is fed after the end.
+3. A defect anywhere in a run ends that run's stream and nobody else's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from tidewire.core import events as ev
+from tidewire.core.errors import InternalError, TidewireError, TimedOut, UpstreamError
+from tidewire.core.events import Delta, Entry, ErrorInfo, Event, Reason, Span, Status
+from tidewire.core.meter import Meter
+from tidewire.core.ports import Meta, Provider, Stage, Step, Writer
+from tidewire.core.request import Request
+from tidewire.engine.following import Audience
+
+log = logging.getLogger("tidewire.run")
+
+STUBBORN: Final = 5.0  # seconds that a provider may take to let go; then the stream ends without it
+
+STATUS: Final[dict[Reason, Status]] = {
+    "stop": "completed",
+    "stop_string": "completed",
+    "tool_calls": "completed",
+    "length": "incomplete",
+    "content_filter": "incomplete",
+    "time_limit": "incomplete",
+    "size_limit": "incomplete",
+    "client": "cancelled",
+    "disconnect": "cancelled",
+    "shutdown": "failed",
+    "error": "failed",
+}
+
+
+class Run:
+    """One answer. Is the `Sink` of its provider; `ended` is set once Closed is in the log."""
+
+    def __init__(
+        self,
+        request: Request,
+        meta: Meta,
+        *,
+        provider: Provider,
+        steps: Sequence[Step],
+        stages: Sequence[Stage],
+        time_limit: float,
+        size_limit: int,
+        meter: Meter,
+        loop: asyncio.AbstractEventLoop,
+        done: Callable[[Run], None],
+    ) -> None:
+        self.request = request
+        self.meta = meta
+        self.ended = asyncio.Event()  # Closed is in the log
+        self.closed = asyncio.Event()  # and the log has put the stream away
+        self.last = 0
+        self._provider = provider
+        self._steps = steps
+        self._stages = stages
+        self._time_limit = time_limit
+        self._size_left = size_limit
+        self._meter = meter
+        self._loop = loop
+        self._done = done
+        self._clock = loop.time
+        self._began = loop.time()
+        self._encode = ev.encode
+        self._writer: Writer
+        self._audience: Audience
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._overdue: asyncio.TimerHandle | None = None
+        self._why: Reason | None = None  # why we stopped it
+        self._stopped_at = 0.0
+        self._finish: Reason | None = None  # the provider's own last word
+        self._error: TidewireError | None = None
+        self._parts: dict[int, bool] = {}  # open parts
+        self._first: float | None = None
+        self._latest = 0.0
+        self._tokens = 0
+        self._usage: ev.Usage | None = None
+        self._spans: list[Span] = []
+
+    # Beginning and end
+
+    def begin(self, writer: Writer, audience: Audience) -> None:
+        """Write Opened and set off."""
+        self._writer = writer
+        self._audience = audience
+        meta = self.meta
+        opened = ev.Opened(
+            stream=meta.stream,
+            model=meta.model,
+            created=meta.created,
+            durability=meta.durability,
+            on_disconnect=meta.on_disconnect,
+            protocol=ev.PROTOCOL,
+            epoch=meta.epoch,
+            chat=meta.chat,
+        )
+        self._append([opened])
+        self._meter.opened(meta.model)
+        self._timer = self._loop.call_later(self._time_limit, self.stop, "time_limit")
+        self._task = self._loop.create_task(self._work())
+        self._task.add_done_callback(self._over)
+        if self._why is not None:  # stopped while its log was being opened
+            self._task.cancel()
+
+    def stop(self, reason: Reason) -> None:
+        """Let go of the host and end the stream; the first reason given counts."""
+        if self._why is not None or self.ended.is_set():
+            return
+        self._why = reason
+        self._stopped_at = self._clock()
+        self._overdue = self._loop.call_later(STUBBORN, self._give_up)
+        if self._task is not None:
+            self._task.cancel()
+
+    def fail(self, error: Exception) -> None:
+        """The log cannot store this stream, or a defect showed: end it with this error."""
+        self._error = error if isinstance(error, TidewireError) else _defect(error, self.meta)
+        self.stop("error")
+
+    async def store(self, expires: int) -> None:
+        """Let the log put the ended stream away. expires: Unix milliseconds."""
+        self.meta.ended = time.time_ns() // 1_000_000
+        self.meta.expires = expires
+        self.meta.last = self.last
+        await self._writer.close(self.meta)
+
+    async def _work(self) -> None:
+        request = self.request
+        for step in self._steps:
+            request = await step.prepare(request, self)
+        await self._provider.answer(request, self)
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        """The task is over, however it came to that."""
+        self._end(None if task.cancelled() else task.exception())
+
+    def _give_up(self) -> None:
+        log.error(
+            "provider did not let go in time", extra={"stream": self.meta.stream, "provider": self._provider.name}
+        )
+        self._end(None)
+
+    def _end(self, error: BaseException | None) -> None:
+        """The one place where a stream ends."""
+        if self.ended.is_set():
+            return
+        for timer in (self._timer, self._overdue):
+            if timer is not None:
+                timer.cancel()
+        reason = self._judge(error)
+        try:
+            closing = self._last_words(reason)
+        except Exception as broken:  # noqa: BLE001 - supervisor boundary: a stage broke while ending
+            self._error = _defect(broken, self.meta)
+            reason = "error"
+            closing = self._last_words(reason, flush=False)
+        self.ended.set()
+        self._append(closing)
+        self._report(closing[-1], reason)
+        self._done(self)
+
+    def _report(self, closed: Event, reason: Reason) -> None:
+        assert isinstance(closed, ev.Closed)
+        now = self._clock()
+        if self._stopped_at:
+            self._meter.cancelled(now - self._stopped_at)
+        self._meter.closed(self.meta.model, closed.status, reason, now - self._began, self._tokens)
+        if closed.error is not None and reason == "error":
+            self._meter.upstream_error(self._provider.name, closed.error.code)
+
+    def _judge(self, error: BaseException | None) -> Reason:
+        if self._error is not None:
+            return "error"
+        if self._why is not None and self._why != "time_limit":
+            return self._why
+        if self._finish is not None:
+            return self._finish
+        if self._why == "time_limit" and self._first is not None:
+            return "time_limit"
+        if self._why == "time_limit":
+            error = TimedOut(
+                f"no first word within the time limit of {self._time_limit:g} s; try again, or raise time_limit",
+                code="time_limit",
+            )
+        elif error is None and (self._task is None or self._task.cancelled()):
+            return "shutdown"  # nobody here asked for it: the event loop is going down
+        elif error is None:
+            error = UpstreamError(
+                f"{self._provider.name} ended its answer without saying why", code="upstream_unfinished"
+            )
+        self._error = error if isinstance(error, TidewireError) else _defect(error, self.meta)
+        return "error"
+
+    def _last_words(self, reason: Reason, *, flush: bool = True) -> list[Event]:
+        out: list[Event] = []
+        if flush:
+            for i, stage in enumerate(self._stages):
+                tail: Iterable[Event] = stage.end()
+                for later in self._stages[i + 1 :]:
+                    tail = [x for e in tail for x in later.feed(e)]
+                out.extend(e for e in tail if not isinstance(e, ev.Finish))
+        for event in out:
+            self._note(event)
+        out.extend(ev.PartEnded(part=part) for part in self._parts)
+        if self._usage is None:
+            self._usage = ev.Usage(counted_by="server", output=self._tokens)
+            out.append(self._usage)
+        seconds = self._latest - self._first if self._first is not None else 0.0
+        out.append(
+            ev.Closed(
+                status=STATUS[reason],
+                reason=reason,
+                error=self._info(reason),
+                input_tokens=self._usage.input,
+                output_tokens=self._usage.output,
+                ttft=None if self._first is None else _ms(self._first - self._began),
+                tokens_per_second=round((self._tokens - 1) / seconds, 1) if seconds > 0 and self._tokens > 1 else None,
+                spans=self._waterfall(),
+            )
+        )
+        return out
+
+    def _info(self, reason: Reason) -> ErrorInfo | None:
+        if reason == "shutdown":
+            return ErrorInfo(
+                code="shutting_down",
+                message="the server shut down before the answer was complete; what it said is kept: ask again",
+                status=503,
+                retryable=True,
+            )
+        return self._error.info() if reason == "error" and self._error is not None else None
+
+    def _waterfall(self) -> list[Span]:
+        spans = list(self._spans)
+        if self._first is not None:
+            known = max((s.start + s.ms for s in spans if s.source == "measured"), default=0.0)
+            first = _ms(self._first - self._began)
+            if first > known:
+                spans.append(Span("first_token", known, round(first - known, 3)))
+            spans.append(Span("answer", first, _ms(self._latest - self._first)))
+        return spans
+
+    # The loop over tokens
+
+    def feed(self, events: Sequence[Event]) -> None:
+        if self._why is not None:
+            return
+        try:
+            for stage in self._stages:
+                events = [out for event in events for out in stage.feed(event)]
+            self._append(events)
+        except Exception as error:  # noqa: BLE001 - supervisor boundary: it ends this stream, not its neighbours
+            self.fail(error)
+
+    @property
+    def full(self) -> bool:
+        return self._writer.full or self._audience.behind(self.last)
+
+    async def room(self) -> None:
+        while self._audience.behind(self.last):
+            await self._audience.caught_up()
+        await self._writer.room()
+
+    def _append(self, events: Sequence[Event]) -> None:
+        now = self._clock()
+        at = int((now - self._began) * 1000)
+        seq = self.last
+        encode = self._encode
+        entries: list[Entry] = []
+        size = 0
+        tokens = self._tokens
+        for event in events:
+            if type(event) is Delta:
+                tokens += 1
+            elif not self._note(event):
+                continue
+            seq += 1
+            event.seq = seq
+            event.at = at
+            raw = encode(event)
+            size += len(raw)
+            entries.append(Entry(seq, raw, event))
+        if not entries:
+            return
+        self.last = seq
+        if tokens != self._tokens:
+            self._tokens = tokens
+            if self._first is None:
+                self._first = now
+                self._meter.first_token(self.meta.model, now - self._began)
+            else:
+                self._meter.gap(now - self._latest)
+            self._latest = now
+        self._writer.append(entries)
+        self._size_left -= size
+        if self._size_left < 0 and not self.ended.is_set():
+            self.stop("size_limit")
+
+    def _note(self, event: Event) -> bool:
+        """Keep what Closed will say; True if the event goes into the log."""
+        kind = type(event)
+        if kind is ev.PartStarted:
+            self._parts[event.part] = True  # type: ignore[attr-defined]
+        elif kind is ev.PartEnded:
+            return self._parts.pop(event.part, False)  # type: ignore[attr-defined]
+        elif kind is ev.Usage:
+            self._usage = event  # type: ignore[assignment]
+        elif kind is ev.Timing:
+            self._spans.append(event.span)  # type: ignore[attr-defined]
+            return False
+        elif kind is ev.Finish:
+            if self._finish is None:
+                self._finish = event.reason  # type: ignore[attr-defined]
+            if event.early:  # type: ignore[attr-defined]
+                self.stop(event.reason)  # type: ignore[attr-defined]
+            return False
+        return True
+
+
+def _defect(error: BaseException, meta: Meta) -> InternalError:
+    log.error("a defect ended a stream", extra={"stream": meta.stream, "model": meta.model}, exc_info=error)
+    return InternalError("something went wrong in the server; the log of the server says what, under this stream's id")
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 3)
