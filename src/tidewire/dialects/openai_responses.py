@@ -1,0 +1,72 @@
+"""OpenAI Responses: `POST /v1/responses` and what belongs to it, sans-I/O.
+
+A cursor counts projected events: the client's starting_after n (the sequence_number it saw last) is after = n + 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from tidewire.core.events import Entry, ErrorInfo
+from tidewire.core.ports import Meta
+from tidewire.core.request import Request
+from tidewire.dialects import openai_responses_object as shapes
+from tidewire.dialects import openai_responses_request
+from tidewire.dialects.openai_responses_events import Events, Whole
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class OpenAIResponses:
+    """The dialect. See core.ports.Dialect; what is beyond it serves the routes of a stored response."""
+
+    name = "openai_responses"
+    projection = "openai_responses/1"
+    resumes = True
+    media_type = "text/event-stream"
+
+    def parse(self, body: bytes, headers: dict[str, str]) -> tuple[Request, bool]:
+        return openai_responses_request.parse(body)
+
+    def headers(self, meta: Meta) -> list[tuple[str, str]]:
+        return []
+
+    def stream(self, meta: Meta, after: int = 0) -> Events:
+        """after: the number of events to leave out, which is starting_after + 1; 0 gives all, from sequence_number 0."""
+        return Events(meta, after)
+
+    def whole(self, meta: Meta) -> Whole:
+        return Whole(meta)
+
+    def count(self, meta: Meta, entries: Sequence[Entry]) -> int:
+        """How many events these entries, the log's first, make."""
+        events = Events(meta, after=1 << 62)
+        events.feed(entries)
+        return events.count
+
+    def document(self, meta: Meta, entries: Sequence[Entry]) -> bytes:
+        """The Response object as far as these entries, the log's first, go: for `GET /v1/responses/{id}`."""
+        whole = Whole(meta)
+        whole.feed(entries)
+        return whole.document()
+
+    def input_items(self, meta: Meta, *, limit: int = 20, order: str = "desc", after: str | None = None) -> bytes:
+        """A page of the request's input items. Raises NotFound where they were not kept, or after names none."""
+        return _encode(shapes.input_items(meta, limit=limit, order=order, after=after))
+
+    def deleted(self, stream: str) -> bytes:
+        return _encode({"id": stream, "object": "response", "deleted": True})
+
+    def error(self, info: ErrorInfo) -> bytes:
+        return _encode({"error": _shape(info)})
+
+
+def _shape(info: ErrorInfo) -> dict[str, Any]:
+    """type: the word that OpenAI's clients know for the status; code: our own."""
+    kind = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}.get(
+        info.status, "invalid_request_error" if info.status < 500 else "server_error"
+    )
+    return {"message": info.message, "type": kind, "param": info.param, "code": info.code}

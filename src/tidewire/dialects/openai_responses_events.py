@@ -1,0 +1,160 @@
+"""Views of a log as OpenAI Responses: the events of a stream, and the one document at its end.
+
+Each is a pure function of the log's prefix. Order of events as recorded from the official API; thoughts come as
+reasoning_text, which is what hosts of open models send (a summary would be something that nobody wrote).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from tidewire.core import events as ev
+from tidewire.core.events import Entry, Event
+from tidewire.core.ports import Meta
+from tidewire.dialects.openai_responses_object import Growing, Item
+
+_encode: Final = msgspec.json.Encoder().encode
+_DELTA: Final = {
+    "text": "response.output_text.delta",
+    "thinking": "response.reasoning_text.delta",
+    "tool_call": "response.function_call_arguments.delta",
+}
+_LAST: Final = {"completed": "response.completed", "failed": "response.failed"}
+
+
+class Events:
+    """The stream of events as SSE. after: how many of them to leave out; sequence_number counts from 0."""
+
+    def __init__(self, meta: Meta, after: int = 0) -> None:
+        self.ended = False
+        self.response = Growing(meta)
+        self._after = after
+        self._number = 0
+        self._frames: list[bytes] = []
+        self._deltas: dict[int, tuple[bytes, bytes]] = {}  # by part: what stands before and behind the text
+
+    @property
+    def count(self) -> int:
+        """How many events the entries so far have made."""
+        return self._number
+
+    def feed(self, entries: Sequence[Entry]) -> bytes:
+        for entry in entries:
+            event = entry.event
+            if type(event) is ev.Delta:
+                self._delta(event)
+            else:
+                self._other(event)
+        out = b"".join(self._frames)
+        self._frames.clear()
+        return out
+
+    def _delta(self, event: ev.Delta) -> None:
+        self.response.items[event.part].texts.append(event.text)
+        around = self._deltas.get(event.part)
+        if around is None:
+            return
+        if self._number >= self._after:
+            self._frames.append(b"%s%s%s%d}\n\n" % (around[0], _encode(event.text), around[1], self._number))
+        self._number += 1
+
+    def _other(self, event: Event) -> None:
+        response = self.response
+        if isinstance(event, ev.Opened):
+            self._state("response.created")
+            self._state(f"response.{response.status}")
+            return
+        if response.status == "queued" and isinstance(event, ev.Attempt | ev.PartStarted):
+            response.status = "in_progress"
+            self._state("response.in_progress")
+        if isinstance(event, ev.PartStarted):
+            self._begin(response.add(event), event.part)
+        elif isinstance(event, ev.PartEnded):
+            self._finish(response.items[event.part])
+        elif isinstance(event, ev.Citation):
+            self._cite(event)
+        elif isinstance(event, ev.Usage):
+            response.usage = event
+        elif isinstance(event, ev.Closed):
+            self._close(event)
+
+    def _state(self, kind: str) -> None:
+        self._emit(kind, response=self.response.document())
+
+    def _begin(self, item: Item, part: int) -> None:
+        self._emit("response.output_item.added", output_index=item.index, item=item.document("in_progress"))
+        place: dict[str, Any] = {"item_id": item.id, "output_index": item.index}
+        if item.kind in ("text", "thinking"):
+            place["content_index"] = 0
+            self._emit("response.content_part.added", **place, part=item.content(""))
+        if item.kind in _DELTA:
+            kind = _DELTA[item.kind]
+            head = _encode({"type": kind, **place})[:-1]
+            behind = b',"logprobs":[],"sequence_number":' if item.kind == "text" else b',"sequence_number":'
+            self._deltas[part] = (b'event: %s\ndata: %s,"delta":' % (kind.encode(), head), behind)
+
+    def _finish(self, item: Item, status: str = "completed") -> None:
+        item.done = status == "completed"
+        place: dict[str, Any] = {"item_id": item.id, "output_index": item.index}
+        if item.kind == "tool_call":
+            self._emit("response.function_call_arguments.done", **place, name=item.name, arguments=item.text)
+        elif item.kind in ("text", "thinking"):
+            place["content_index"] = 0
+            if item.kind == "text":
+                self._emit("response.output_text.done", **place, text=item.text, logprobs=[])
+            else:
+                self._emit("response.reasoning_text.done", **place, text=item.text)
+            self._emit("response.content_part.done", **place, part=item.content(item.text))
+        self._emit("response.output_item.done", output_index=item.index, item=item.document(status))
+
+    def _cite(self, event: ev.Citation) -> None:
+        item = self.response.items[event.part]
+        self._emit(
+            "response.output_text.annotation.added",
+            item_id=item.id,
+            output_index=item.index,
+            content_index=0,
+            annotation_index=len(item.annotations),
+            annotation=self.response.cite(event),
+        )
+
+    def _close(self, event: ev.Closed) -> None:
+        """A cancelled response ends with response.incomplete, its status saying cancelled: the SDK knows no event for it."""
+        for item in self.response.items.values():
+            if not item.done:
+                self._finish(item, "incomplete")
+        self.response.close(event)
+        if event.status == "failed":
+            info = event.error or ev.ErrorInfo(code="internal_error", message="the answer failed")
+            words = {"code": info.code, "message": info.message, "param": info.param}
+            # The reference has these at the top, the official server sends them under "error"; clients read either.
+            self._emit("error", **words, error={"type": info.code, **words})
+        self._state(_LAST.get(event.status, "response.incomplete"))
+        self.ended = True
+
+    def _emit(self, kind: str, **fields: Any) -> None:
+        if self._number >= self._after:
+            data = _encode({"type": kind, **fields, "sequence_number": self._number})
+            self._frames.append(b"event: %s\ndata: %s\n\n" % (kind.encode(), data))
+        self._number += 1
+
+
+class Whole:
+    """The Response object as one JSON document at the end; `document()` is the object at any point before."""
+
+    def __init__(self, meta: Meta) -> None:
+        self.ended = False
+        self._events = Events(meta, after=1 << 62)
+
+    def document(self) -> bytes:
+        return _encode(self._events.response.document())
+
+    def feed(self, entries: Sequence[Entry]) -> bytes:
+        self._events.feed(entries)
+        if self.ended or not self._events.ended:
+            return b""
+        self.ended = True
+        return self.document()

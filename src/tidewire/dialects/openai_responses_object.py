@@ -1,0 +1,223 @@
+"""The Response object and its items, grown from a log's prefix. Shapes as in the official SDK's types.
+
+Ids of items are made of the stream's id and the part's number, so that every reader sees the same.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from tidewire.core.errors import NotFound
+from tidewire.core.events import Citation, Closed, ErrorInfo, PartStarted, Usage
+from tidewire.core.ports import Meta
+
+_PREFIX: Final = {"text": "msg", "thinking": "rs", "tool_call": "fc", "tool_result": "fco"}
+_CUT: Final = {"length": "max_output_tokens", "size_limit": "max_output_tokens", "content_filter": "content_filter"}
+
+
+def tail(stream: str) -> str:
+    return stream.removeprefix("resp_")
+
+
+class Item:
+    """One output item. texts: what has come of it; index: its place in the output."""
+
+    __slots__ = ("annotations", "call", "done", "id", "index", "kind", "name", "texts")
+
+    def __init__(self, stream: str, part: PartStarted, index: int) -> None:
+        self.id = f"{_PREFIX[part.kind]}_{tail(stream)}_{part.part}"
+        self.kind = part.kind
+        self.name = part.name or ""
+        self.call = part.call or f"call_{tail(stream)}_{part.part}"
+        self.index = index
+        self.texts: list[str] = []
+        self.annotations: list[dict[str, Any]] = []
+        self.done = False
+
+    @property
+    def text(self) -> str:
+        if len(self.texts) > 1:
+            self.texts = ["".join(self.texts)]
+        return self.texts[0] if self.texts else ""
+
+    def content(self, text: str) -> dict[str, Any]:
+        """The content part of a message or a thought."""
+        if self.kind == "thinking":
+            return {"type": "reasoning_text", "text": text}
+        return {"type": "output_text", "text": text, "annotations": list(self.annotations), "logprobs": []}
+
+    def document(self, status: str) -> dict[str, Any]:
+        """The item as it stands."""
+        fresh = status == "in_progress" and not self.texts
+        if self.kind == "text":
+            content = [] if fresh else [self.content(self.text)]
+            return {"id": self.id, "type": "message", "role": "assistant", "status": status, "content": content}
+        if self.kind == "thinking":
+            content = [] if fresh else [self.content(self.text)]
+            return {"id": self.id, "type": "reasoning", "status": status, "summary": [], "content": content}
+        if self.kind == "tool_call":
+            return {
+                "id": self.id,
+                "type": "function_call",
+                "status": status,
+                "call_id": self.call,
+                "name": self.name,
+                "arguments": self.text,
+            }
+        return {
+            "id": self.id,
+            "type": "function_call_output",
+            "status": status,
+            "call_id": self.call,
+            "output": self.text,
+        }
+
+
+class Growing:
+    """A response as far as the log has come. `document()` is the Response object at that point."""
+
+    def __init__(self, meta: Meta) -> None:
+        self._meta = meta
+        self.items: dict[int, Item] = {}  # by part, in order
+        self.status = "queued" if meta.record.get("background") else "in_progress"
+        self.usage: Usage | None = None
+        self.closed: Closed | None = None
+
+    def add(self, part: PartStarted) -> Item:
+        item = self.items[part.part] = Item(self._meta.stream, part, len(self.items))
+        return item
+
+    def cite(self, event: Citation) -> dict[str, Any]:
+        """The annotation that the citation becomes. Offsets count Unicode code points."""
+        if event.uri is not None:
+            note: dict[str, Any] = {
+                "type": "url_citation",
+                "url": event.uri,
+                "title": event.title,
+                "start_index": event.start,
+                "end_index": event.end,
+            }
+        else:
+            note = {"type": "file_citation", "file_id": event.source, "filename": event.title, "index": event.end}
+        self.items[event.part].annotations.append(note)
+        return note
+
+    def close(self, event: Closed) -> None:
+        self.closed = event
+        self.status = event.status
+
+    def document(self) -> dict[str, Any]:
+        meta, record, closed = self._meta, self._meta.record, self.closed
+        unfinished = "in_progress" if closed is None else "incomplete"
+        return {
+            "id": meta.stream,
+            "object": "response",
+            "created_at": meta.created // 1000,
+            "completed_at": (meta.created + closed.at) // 1000 if closed and closed.status == "completed" else None,
+            "status": self.status,
+            "background": record.get("background", False),
+            "error": _error(closed.error) if closed and closed.status == "failed" else None,
+            "incomplete_details": _details(closed),
+            "instructions": record.get("instructions"),
+            "max_output_tokens": record.get("max_output_tokens"),
+            "max_tool_calls": record.get("max_tool_calls"),
+            "metadata": record.get("metadata", {}),
+            "model": meta.model,
+            "output": [i.document("completed" if i.done else unfinished) for i in self.items.values()],
+            "parallel_tool_calls": record.get("parallel_tool_calls", True),
+            "previous_response_id": None,
+            "reasoning": record.get("reasoning", {"effort": None, "summary": None}),
+            "store": record.get("store", True),
+            "temperature": record.get("temperature"),
+            "text": {"format": {"type": "text"}} | record.get("text", {}),
+            "tool_choice": record.get("tool_choice", "auto"),
+            "tools": record.get("tools", []),
+            "top_logprobs": 0,
+            "top_p": record.get("top_p"),
+            "truncation": record.get("truncation", "disabled"),
+            "usage": self._usage(),
+            "user": record.get("user"),
+        }
+
+    def _usage(self) -> dict[str, Any] | None:
+        """Only at the end. The SDK's type has no room for "unknown": a figure that nobody gave is 0."""
+        closed, usage = self.closed, self.usage
+        if closed is None or (closed.input_tokens is None and closed.output_tokens is None):
+            return None
+        used, made = closed.input_tokens or 0, closed.output_tokens or 0
+        cached = usage.cached if usage else None
+        reasoning = usage.reasoning if usage else None
+        return {
+            "input_tokens": used,
+            "input_tokens_details": {"cached_tokens": cached or 0, "cache_write_tokens": 0},
+            "output_tokens": made,
+            "output_tokens_details": {"reasoning_tokens": reasoning or 0},
+            "total_tokens": used + made,
+        }
+
+
+def _details(closed: Closed | None) -> dict[str, Any] | None:
+    """Why it is incomplete. OpenAI has no word for a time limit: reason is null then, and detail says it."""
+    if closed is None or closed.status != "incomplete":
+        return None
+    reason = _CUT.get(closed.reason)
+    return {"reason": reason} if reason else {"reason": None, "detail": closed.reason}
+
+
+def _error(info: ErrorInfo | None) -> dict[str, Any]:
+    """Code is one of the SDK's fixed words; type is our own code."""
+    if info is None:
+        return {"code": "server_error", "message": "the answer failed", "type": "internal_error"}
+    code = "rate_limit_exceeded" if info.status == 429 else "invalid_prompt" if info.status < 429 else "server_error"
+    return {"code": code, "message": info.message, "type": info.code, "param": info.param}
+
+
+# Input items
+
+
+def input_items(meta: Meta, *, limit: int = 20, order: str = "desc", after: str | None = None) -> dict[str, Any]:
+    """The page of input items that `GET …/input_items` answers. Raises NotFound where they were not kept."""
+    if "input" not in meta.record:
+        raise NotFound(f"the input items of this response were {meta.record.get('input_kept', 'not kept')}")
+    items = [_input_item(meta.stream, i, item) for i, item in enumerate(meta.record["input"])]
+    if order == "desc":
+        items.reverse()
+    if after is not None:
+        places = [i for i, item in enumerate(items) if item["id"] == after]
+        if not places:
+            raise NotFound("after names no input item of this response", param="after")
+        items = items[places[0] + 1 :]
+    page = items[:limit]
+    return {
+        "object": "list",
+        "data": page,
+        "first_id": page[0]["id"] if page else "",
+        "last_id": page[-1]["id"] if page else "",
+        "has_more": len(items) > limit,
+    }
+
+
+def _input_item(stream: str, i: int, item: dict[str, Any]) -> dict[str, Any]:
+    kind = item.get("type", "message")
+    named = item.get("id")
+    out = {
+        **item,
+        "type": kind,
+        "id": named if isinstance(named, str) else f"in_{tail(stream)}_{i}",
+        "status": "completed",
+    }
+    if kind == "message":
+        spoken = item["role"] == "assistant"
+        content = item["content"] if isinstance(item["content"], list) else [{"type": "text", "text": item["content"]}]
+        out["content"] = [_input_content(c, spoken=spoken) for c in content]
+    elif kind == "reasoning":
+        out.setdefault("summary", [])
+    return out
+
+
+def _input_content(part: dict[str, Any], *, spoken: bool) -> dict[str, Any]:
+    if part["type"] in ("text", "input_text", "output_text"):
+        if spoken:
+            return {"type": "output_text", "text": part["text"], "annotations": part.get("annotations", [])}
+        return {"type": "input_text", "text": part["text"]}
+    return part | {"detail": part.get("detail") or "auto"} if part["type"] == "input_image" else part
