@@ -1,0 +1,252 @@
+"""Every setting: its name, type, default, bounds, unit and meaning. Read from file, environment and flags by sources.py.
+
+The default tidewire.toml and docs/settings.md are generated from here, by reference.py.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from tidewire.core.errors import SettingsError
+from tidewire.core.request import DisconnectPolicy
+
+SECRETS: Final = frozenset({"api_key"})
+_USERINFO: Final = re.compile(r"//[^/@\s]+@")
+LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+
+Seconds = Annotated[float, Meta(gt=0, le=604800, extra={"unit": "s"})]
+Bytes = Annotated[int, Meta(ge=1024, le=1 << 40, extra={"unit": "bytes"})]
+Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+
+
+def masked(name: str, value: Any) -> Any:
+    """The value as it may be shown: secrets and the user part of addresses are replaced by ***."""
+    if name in SECRETS and value:
+        return "***"
+    return _USERINFO.sub("//***@", value) if isinstance(value, str) else value
+
+
+class Group(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of settings. Its repr shows no secret."""
+
+    def __repr__(self) -> str:
+        inside = ", ".join(f"{name}={masked(name, getattr(self, name))!r}" for name in self.__struct_fields__)
+        return f"{type(self).__name__}({inside})"
+
+
+class Server(Group, frozen=True):
+    """Where the server listens, and who may call."""
+
+    host: Annotated[str, Meta(min_length=1, description="Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on; 0 takes a free one.")] = 8400
+    tls_cert: Annotated[str, Meta(description="Certificate chain (PEM file); with tls_key, the server speaks TLS.")] = (
+        ""
+    )
+    tls_key: Annotated[str, Meta(description="Private key of tls_cert (PEM file).")] = ""
+    api_key: Annotated[
+        str, Meta(description="Key that callers must send; none: anybody who reaches the port may call.")
+    ] = ""
+    open: Annotated[bool, Meta(description="Allow listening beyond loopback without an api_key.")] = False
+    origins: Annotated[list[str], Meta(description='Web origins that may call from a browser; ["*"] allows all.')] = []
+    drain_s: Annotated[
+        Seconds, Meta(description="On SIGTERM, running answers get this long before they are ended.")
+    ] = 30.0
+    backlog: Annotated[Count, Meta(description="Connections that may wait to be accepted.")] = 2048
+
+
+class Limits(Group, frozen=True):
+    """What one caller, one stream and the whole process may take."""
+
+    header_bytes: Annotated[Bytes, Meta(description="Size of a request's line and headers.")] = 65536
+    header_s: Annotated[Seconds, Meta(description="Time for a request's headers to arrive.")] = 10.0
+    body_bytes: Annotated[Bytes, Meta(description="Size of a request's body, or of a WebSocket message.")] = 16 << 20
+    body_s: Annotated[Seconds, Meta(description="Time for a request's body to arrive.")] = 30.0
+    json_depth: Annotated[int, Meta(ge=8, le=512, description="Levels of nesting in a request's JSON.")] = 64
+    connections: Annotated[Count, Meta(description="Open connections; above it new ones are refused with 503.")] = 8000
+    streams: Annotated[Count, Meta(description="Streams being answered at once; above it 429.")] = 2000
+    readers_per_stream: Annotated[Count, Meta(description="Readers that may follow one stream at once.")] = 64
+    sockets_streams: Annotated[Count, Meta(description="Streams that one WebSocket may read at once.")] = 64
+    keep_alive_s: Annotated[Seconds, Meta(description="An idle connection is closed after this.")] = 75.0
+    write_stall_s: Annotated[
+        Seconds, Meta(description="A reader that takes nothing for this long is closed; it can resume.")
+    ] = 30.0
+    write_buffer_bytes: Annotated[Bytes, Meta(description="Unsent bytes held for one connection.")] = 65536
+    stream_s: Annotated[Seconds, Meta(description="Longest time for one answer.")] = 1800.0
+    stream_bytes: Annotated[Bytes, Meta(description="Size of one answer in the log.")] = 16 << 20
+    stream_events: Annotated[int, Meta(ge=16, le=10_000_000, description="Events of one answer.")] = 500_000
+    memory_bytes: Annotated[
+        Bytes, Meta(description="Memory for the logs of all streams; above it new ones get 429.")
+    ] = 512 << 20
+    loop_lag_ms: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=60000,
+            extra={"unit": "ms"},
+            description="New streams get 429 while the event loop runs later than this; 0: never.",
+        ),
+    ] = 250.0
+
+
+class Disconnect(Group, frozen=True):
+    """What a lost connection means on each dialect, unless the request says: cancel, continue, or grace:<seconds>."""
+
+    native: Annotated[str, Meta(description="Streams of the native protocol.")] = "grace:15"
+    openai_chat: Annotated[str, Meta(description="OpenAI Chat Completions.")] = "cancel"
+    openai_responses: Annotated[str, Meta(description="OpenAI Responses; background ones always continue.")] = "cancel"
+    ui_messages: Annotated[str, Meta(description="AI SDK UI messages.")] = "grace:15"
+
+
+class Streams(Group, frozen=True):
+    """How streams live: heartbeats, how long they are kept, what happens when nobody reads."""
+
+    heartbeat_s: Annotated[Seconds, Meta(description="A comment is sent after this long a silence.")] = 15.0
+    retry_ms: Annotated[
+        int, Meta(ge=0, le=600_000, extra={"unit": "ms"}, description="Clients wait this long before they reconnect.")
+    ] = 1000
+    keep_s: Annotated[Seconds, Meta(description="A stream can be read for this long after its end.")] = 900.0
+    keep_running_s: Annotated[Seconds, Meta(description="A stream without an end is forgotten after this.")] = 86400.0
+    unread: Annotated[
+        Literal["continue", "pause"],
+        Meta(description="When nobody reads: continue, or pause the model host at ahead_bytes."),
+    ] = "continue"
+    ahead_bytes: Annotated[
+        Bytes, Meta(description="How far an answer may run ahead of its fastest reader (with pause).")
+    ] = 1 << 20
+    disconnect: Disconnect = Disconnect()
+
+
+class Log(Group, frozen=True):
+    """Where streams are stored, and what an event that was sent survives."""
+
+    store: Annotated[Literal["sqlite", "memory"], Meta(description="sqlite keeps them in the data folder.")] = "sqlite"
+    durability: Annotated[
+        Literal["memory", "process", "disk"],
+        Meta(description="Survives: memory, a lost client; process, a killed server; disk, a power cut."),
+    ] = "process"
+
+
+class Logging(Group, frozen=True):
+    """The server's own messages, on standard error. They never hold text of a question or an answer."""
+
+    level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="The least that is written.")] = (
+        "info"
+    )
+    format: Annotated[
+        Literal["auto", "json", "text"], Meta(description="auto: text on a terminal, JSON lines elsewhere.")
+    ] = "auto"
+
+
+class Retrieval(Group, frozen=True):
+    """Answers out of your own documents."""
+
+    namespace: Annotated[str, Meta(min_length=1, max_length=64, description="Part of the index that is searched.")] = (
+        "default"
+    )
+    passages: Annotated[int, Meta(ge=1, le=50, description="Passages looked at for one answer.")] = 6
+    pace: Annotated[
+        float, Meta(gt=0, le=100_000, extra={"unit": "tokens/s"}, description="How fast the extractive model writes.")
+    ] = 40.0
+
+
+class Models(Group, frozen=True):
+    """Which models are on offer."""
+
+    default: Annotated[str, Meta(description='Answers to the name "default"; none: the best on offer.')] = ""
+    discover: Annotated[
+        bool, Meta(description="Offer model servers on their usual local ports, and hosts whose key is set.")
+    ] = True
+    aliases: Annotated[dict[str, str], Meta(description="Other names for models: alias = model.")] = {}
+
+
+class Provider(Group, frozen=True):
+    """A model host of your own: [providers.NAME]."""
+
+    kind: Annotated[
+        Literal["compatible", "simulated", "extractive"],
+        Meta(description="compatible: speaks OpenAI's Chat Completions."),
+    ] = "compatible"
+    base_url: Annotated[str, Meta(description="Address up to and including /v1 (compatible).")] = ""
+    api_key_env: Annotated[str, Meta(description="Name of the environment variable that holds the host's key.")] = ""
+    models: Annotated[list[str], Meta(description="Models on offer; none: what the host lists.")] = []
+    connect_s: Annotated[Seconds, Meta(description="Time to connect, TLS included.")] = 10.0
+    header_s: Annotated[Seconds, Meta(description="Time until the host's first header.")] = 60.0
+    first_token_s: Annotated[Seconds, Meta(description="Time until the first token.")] = 120.0
+    idle_s: Annotated[Seconds, Meta(description="Longest silence between two tokens.")] = 60.0
+    retries: Annotated[int, Meta(ge=0, le=10, description="More tries, before the first token only.")] = 2
+    connections: Annotated[Count, Meta(description="Connections to this host.")] = 2000
+    proxy: Annotated[str, Meta(description="HTTP proxy; none: HTTPS_PROXY and NO_PROXY of the environment.")] = ""
+    ca_file: Annotated[str, Meta(description="Certificates to trust (PEM file); none: the system's.")] = ""
+
+
+class Settings(Group, frozen=True):
+    """All of it."""
+
+    data: Annotated[str, Meta(min_length=1, description="Folder for the streams and the index.")] = ".tidewire"
+    server: Server = Server()
+    limits: Limits = Limits()
+    streams: Streams = Streams()
+    log: Log = Log()
+    logging: Logging = Logging()
+    retrieval: Retrieval = Retrieval()
+    models: Models = Models()
+    providers: Annotated[dict[str, Provider], Meta(description="Model hosts by name.")] = {}
+
+    @property
+    def index_path(self) -> Path:
+        """The SQLite file of the retrieval index."""
+        return Path(self.data) / "index.db"
+
+    @property
+    def log_path(self) -> Path:
+        """The SQLite file of the streams."""
+        return Path(self.data) / "streams.db"
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach the server."""
+        return self.server.host in LOOPBACK or self.server.host.startswith("127.")
+
+
+def check(settings: Settings) -> None:
+    """What no single field can say. Raises SettingsError for settings that do not go together."""
+    server = settings.server
+    if bool(server.tls_cert) != bool(server.tls_key):
+        given, missing = ("tls_cert", "tls_key") if server.tls_cert else ("tls_key", "tls_cert")
+        raise SettingsError(
+            f"server.{given} is set and server.{missing} is not; TLS needs both", param=f"server.{missing}"
+        )
+    for name in ("tls_cert", "tls_key"):
+        path = getattr(server, name)
+        if path and not Path(path).is_file():
+            raise SettingsError(f"server.{name} is {path!r}, and there is no such file", param=f"server.{name}")
+    if not settings.loopback and not server.api_key and not server.open:
+        raise SettingsError(
+            f"server.host is {server.host!r}, which others can reach, and server.api_key is empty; set TIDEWIRE_API_KEY, "
+            "or server.open = true to let anybody call",
+            param="server.api_key",
+        )
+    if settings.log.store == "memory" and settings.log.durability != "memory":
+        raise SettingsError(
+            f"log.durability is {settings.log.durability!r}, and log.store 'memory' can only hold 'memory'; "
+            "set log.durability = 'memory', or log.store = 'sqlite'",
+            param="log.durability",
+        )
+    for name in Disconnect.__struct_fields__:
+        try:
+            DisconnectPolicy.parse(getattr(settings.streams.disconnect, name))
+        except ValueError as wrong:
+            said = str(wrong).replace("on_disconnect", f"streams.disconnect.{name}", 1)
+            raise SettingsError(said, param=f"streams.disconnect.{name}") from None
+    for name, provider in settings.providers.items():
+        if provider.kind == "compatible" and not provider.base_url.startswith(("http://", "https://")):
+            raise SettingsError(
+                f"providers.{name}.base_url is {masked('base_url', provider.base_url)!r}; it must be an http:// or https:// "
+                "address up to and including /v1",
+                param=f"providers.{name}.base_url",
+            )

@@ -1,0 +1,157 @@
+"""What is counted, and how Prometheus reads it. Rooms see only core.meter.Meter; the text is made when it is asked for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
+
+from tidewire.telemetry.histogram import DURATION, LATENCY, Histogram
+
+CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
+OTHER: Final = "other"
+
+
+class Labels:
+    """Keeps a label's values few: the first `limit` are kept as they are, later ones become "other"."""
+
+    __slots__ = ("_known", "_limit")
+
+    def __init__(self, limit: int) -> None:
+        self._known: set[str] = set()
+        self._limit = limit
+
+    def __call__(self, value: str) -> str:
+        if value in self._known:
+            return value
+        if len(self._known) >= self._limit:
+            return OTHER
+        self._known.add(value)
+        return value
+
+
+class Metrics(Collector):
+    """Counts what the rooms report; implements core.meter.Meter.
+
+    log_size: gives the streams and bytes held by the log, asked at each reading.
+    """
+
+    def __init__(self, log_size: Callable[[], tuple[int, int]] = lambda: (0, 0)) -> None:
+        self.log_size = log_size
+        self.open = 0
+        self.readers = 0
+        self.first_tokens: dict[str, Histogram] = {}
+        self.gaps = Histogram(LATENCY)
+        self.durations = Histogram(DURATION)
+        self.cancels = Histogram(LATENCY)
+        self.lag = Histogram(LATENCY)
+        self.started: Counter[str] = Counter()
+        self.ended: Counter[tuple[str, str]] = Counter()
+        self.tokens: Counter[str] = Counter()
+        self.resumes: Counter[str] = Counter()
+        self.upstream_errors: Counter[tuple[str, str]] = Counter()
+        self.refusals: Counter[str] = Counter()
+        # Instance attributes, so that the hot ones cost no further call.
+        self.gap = self.gaps.observe
+        self.cancelled = self.cancels.observe
+        self.late = self.lag.observe
+        self._model = Labels(200)
+        self._provider = Labels(100)
+        self._code = Labels(100)
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+        ProcessCollector(registry=self._registry)
+
+    def opened(self, model: str) -> None:
+        self.open += 1
+        self.started[self._model(model)] += 1
+
+    def closed(self, model: str, status: str, reason: str, seconds: float, tokens: int) -> None:
+        self.open -= 1
+        self.ended[status, reason] += 1
+        self.tokens[self._model(model)] += tokens
+        self.durations.observe(seconds)
+
+    def first_token(self, model: str, seconds: float) -> None:
+        model = self._model(model)
+        histogram = self.first_tokens.get(model)
+        if histogram is None:
+            histogram = self.first_tokens[model] = Histogram(LATENCY)
+        histogram.observe(seconds)
+
+    def reader(self, change: int) -> None:
+        self.readers += change
+
+    def resumed(self, dialect: str) -> None:
+        self.resumes[dialect] += 1
+
+    def upstream_error(self, provider: str, code: str) -> None:
+        self.upstream_errors[self._provider(provider), self._code(code)] += 1
+
+    def refused(self, code: str) -> None:
+        self.refusals[self._code(code)] += 1
+
+    def render(self) -> bytes:
+        """The text that Prometheus reads; its type is CONTENT_TYPE."""
+        return generate_latest(self._registry)
+
+    def collect(self) -> Iterator[Metric]:
+        streams, held = self.log_size()
+        yield _gauge("tidewire_streams_open", "Streams being answered.", self.open)
+        yield _gauge("tidewire_readers_open", "Readers following a stream.", self.readers)
+        yield _gauge("tidewire_log_streams", "Streams held by the log in memory.", streams)
+        yield _gauge("tidewire_log_bytes", "Bytes held by the log in memory.", held)
+        yield _counter("tidewire_streams_started", "Streams started.", ("model",), self.started)
+        yield _counter("tidewire_streams_ended", "Streams ended.", ("status", "reason"), self.ended)
+        yield _counter(
+            "tidewire_tokens", "Output tokens, as counted by the host, or else by the server.", ("model",), self.tokens
+        )
+        yield _counter("tidewire_resumes", "Readers that came back with a cursor.", ("dialect",), self.resumes)
+        yield _counter(
+            "tidewire_upstream_errors", "Failures of model hosts.", ("provider", "code"), self.upstream_errors
+        )
+        yield _counter("tidewire_refusals", "Requests refused before a stream began.", ("code",), self.refusals)
+        yield _histogram(
+            "tidewire_first_token_seconds",
+            "From a stream's opening to its first token.",
+            ("model",),
+            [((model,), histogram) for model, histogram in self.first_tokens.items()],
+        )
+        yield _histogram(
+            "tidewire_token_gap_seconds", "Between two batches of tokens of a stream.", (), [((), self.gaps)]
+        )
+        yield _histogram("tidewire_stream_seconds", "From a stream's opening to its end.", (), [((), self.durations)])
+        yield _histogram(
+            "tidewire_cancel_seconds", "From the wish to stop until the host was let go of.", (), [((), self.cancels)]
+        )
+        yield _histogram("tidewire_event_loop_lag_seconds", "How late the event loop ran.", (), [((), self.lag)])
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, text, value=value)
+
+
+def _counter(name: str, text: str, labels: tuple[str, ...], values: Counter[str] | Counter[tuple[str, str]]) -> Metric:
+    family = CounterMetricFamily(name, text, labels=labels)
+    for key, value in values.items():
+        family.add_metric([key] if isinstance(key, str) else list(key), value)
+    return family
+
+
+def _histogram(
+    name: str, text: str, labels: tuple[str, ...], values: Iterable[tuple[tuple[str, ...], Histogram]]
+) -> Metric:
+    family = HistogramMetricFamily(name, text, labels=labels)
+    for key, histogram in values:
+        buckets: list[tuple[str, float]] = []
+        total = 0
+        for bound, count in zip((*map(str, histogram.bounds), "+Inf"), histogram.counts, strict=True):
+            total += count
+            buckets.append((bound, total))
+        family.add_metric(list(key), buckets, histogram.sum)
+    return family
