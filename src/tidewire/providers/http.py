@@ -1,0 +1,291 @@
+"""A host that is spoken to over HTTP/1.1: connecting, asking, keeping connections. Cancelling a call closes its connection.
+
+Rule: `stream` and `fetch` abort their connection before any exception leaves them, cancellation included, in every phase.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import tidewire
+from tidewire.core.errors import Overloaded, SettingsError, TidewireError, TimedOut, UpstreamError
+from tidewire.core.ports import Decoder, Sink
+from tidewire.providers.address import Address, proxy_for, tls_context
+from tidewire.providers.answers import Streamed, Timeouts, Whole
+from tidewire.providers.connection import Connection, Stale
+from tidewire.providers.pool import Pool
+from tidewire.providers.tunnel import Tunnel
+
+__all__ = ["Host", "Timeouts"]
+
+FETCH_LIMIT: Final = 4 * 1024 * 1024  # bytes
+_AGENT: Final = f"tidewire/{tidewire.__version__}"
+
+
+class Host:
+    """One host and the connections to it. Belongs to the event loop that first uses it."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        secrets: Sequence[str] = (),
+        timeouts: Timeouts = Timeouts(),  # noqa: B008 - frozen
+        connections: int = 2000,
+        idle_connections: int = 64,
+        idle_seconds: float = 30.0,
+        tls: ssl.SSLContext | None = None,
+        ca_file: str | None = None,
+        verify: bool = True,
+        proxy: str | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        """Of `headers`, all go with every request. secrets: values masked in what errors quote of the host.
+
+        connections: how many may be in use at once; above it, Overloaded. idle_connections, idle_seconds: how many are kept
+        for reuse, and for how long. proxy: a URL, "" for none, None to follow `environ` (the process's own by default).
+        Raises SettingsError for a URL, header, proxy or ca_file that cannot be used.
+        """
+        self.address = Address.parse(url)
+        self.timeouts = timeouts
+        self.proxy = proxy_for(self.address, proxy, os.environ if environ is None else environ)
+        self._tls = (tls or tls_context(ca_file, verify=verify)) if self.address.scheme == "https" else None
+        self._fixed = _lines({"Host": self.address.authority, "User-Agent": _AGENT, "Accept-Encoding": "identity"})
+        if self.address.basic is not None:
+            self._fixed += _lines({"Authorization": self.address.basic})
+        if self.proxy is not None and self.proxy.basic is not None and self._tls is None:
+            self._fixed += _lines({"Proxy-Authorization": self.proxy.basic})
+        self._fixed += _lines(headers or {})
+        self._secrets = [s for s in secrets if s]
+        self._heads: dict[tuple[str, str, bool], bytes] = {}
+        self._limit = connections
+        self._in_use = 0
+        self._pool = Pool(idle_connections, idle_seconds)
+
+    async def stream(
+        self,
+        method: str,
+        path: str,
+        body: bytes,
+        decoder: Decoder,
+        sink: Sink,
+        *,
+        headers: Mapping[str, str] | None = None,
+        began: float | None = None,
+    ) -> None:
+        """Feed a streamed answer to the sink as it comes; returns once decoder.end()'s events were fed.
+
+        began: the loop's time that Timing spans count from; now by default. Raises UpstreamError or TimedOut.
+        """
+        loop = asyncio.get_running_loop()
+        request = self._request(method, path, body, headers, streamed=True)
+        origin = loop.time() if began is None else began
+        fresh = False
+        while True:
+            start = loop.time()
+            connection = await self._connection(loop, fresh=fresh)
+            try:
+                answer = Streamed(
+                    connection,
+                    decoder,
+                    sink,
+                    self.timeouts,
+                    loop,
+                    began=origin,
+                    connected=(start, loop.time()),
+                    secrets=self._secrets,
+                )
+                connection.ask(request, answer)
+                await answer.finish()
+            except Stale:
+                connection.abort()
+                fresh = True
+                continue
+            except BaseException:
+                connection.abort()
+                raise
+            finally:
+                self._in_use -= 1
+            self._pool.put(connection, loop)
+            return
+
+    async def fetch(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        deadline: float = 5.0,
+        limit: int = FETCH_LIMIT,
+    ) -> tuple[int, dict[str, str], bytes]:
+        """A small answer whole: status, headers (names in lower case), body. deadline: seconds for all of it."""
+        loop = asyncio.get_running_loop()
+        request = self._request(method, path, body, headers, streamed=False)
+        try:
+            async with asyncio.timeout(deadline):
+                return await self._fetch(request, limit, loop)
+        except TimeoutError:
+            raise TimedOut(f"{self.address} did not answer within {deadline:g} s", code="upstream_timeout") from None
+
+    async def _fetch(
+        self, request: bytes, limit: int, loop: asyncio.AbstractEventLoop
+    ) -> tuple[int, dict[str, str], bytes]:
+        fresh = False
+        while True:
+            connection = await self._connection(loop, fresh=fresh)
+            try:
+                answer = Whole(self.address, limit, loop)
+                connection.ask(request, answer)
+                result = await answer.finish()
+            except Stale:
+                connection.abort()
+                fresh = True
+                continue
+            except BaseException:
+                connection.abort()
+                raise
+            finally:
+                self._in_use -= 1
+            self._pool.put(connection, loop)
+            return result
+
+    async def close(self) -> None:
+        """Let go of the kept connections; calls under way go on."""
+        self._pool.close()
+
+    # Connecting
+
+    async def _connection(self, loop: asyncio.AbstractEventLoop, *, fresh: bool) -> Connection:
+        """A kept or a new connection, counted as in use."""
+        if self._in_use >= self._limit:
+            raise Overloaded(
+                f"{self.address} has {self._in_use} of {self._limit} connections in use; try again soon, or raise connections",
+                code="upstream_connections",
+                retry_after=1.0,
+            )
+        if not fresh and (kept := self._pool.take(loop.time())) is not None:
+            self._in_use += 1
+            return kept
+        self._in_use += 1
+        try:
+            return await self._connect(loop)
+        except BaseException:
+            self._in_use -= 1
+            raise
+
+    async def _connect(self, loop: asyncio.AbstractEventLoop) -> Connection:
+        where = f"{self.address}" if self.proxy is None else f"{self.address} through the proxy {self.proxy}"
+        connection = Connection(self.address)
+        try:
+            async with asyncio.timeout(self.timeouts.connect):
+                await self._dial(connection, loop)
+        except TimeoutError:
+            connection.abort()
+            raise TimedOut(
+                f"no connection to {where} within {self.timeouts.connect:g} s; is the host up? connect_s of this host sets the limit",
+                code="upstream_connect_timeout",
+            ) from None
+        except ssl.SSLError as error:
+            connection.abort()
+            raise _tls_error(where, error) from None
+        except OSError as error:
+            connection.abort()
+            raise UpstreamError(
+                f"no connection to {where}: {_why(error)}; is the host up, and its address right?",
+                code="upstream_unreachable",
+            ) from None
+        except BaseException:
+            connection.abort()
+            raise
+        return connection
+
+    async def _dial(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
+        to = self.address
+        if self._tls is None:
+            first = self.proxy or to
+            await loop.create_connection(lambda: connection, first.host, first.port)
+        elif self.proxy is None:
+            await loop.create_connection(lambda: connection, to.host, to.port, ssl=self._tls, server_hostname=to.host)
+        else:
+            tunnel = Tunnel(to, self.proxy, loop)
+            try:
+                await loop.create_connection(lambda: tunnel, self.proxy.host, self.proxy.port)
+                await tunnel.opened
+                assert tunnel.transport is not None
+                tls = await loop.start_tls(tunnel.transport, connection, self._tls, server_hostname=to.host)
+            except BaseException:
+                tunnel.abort()
+                raise
+            if tls is None:
+                raise UpstreamError(f"{self.proxy} closed the tunnel to {to}", code="upstream_unreachable")
+            connection.connection_made(tls)
+
+    # Asking
+
+    def _request(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str] | None, *, streamed: bool
+    ) -> bytes:
+        """Head and body, for one write. The head without its length is encoded once per path."""
+        key = (method, path, streamed)
+        head = self._heads.get(key)
+        if head is None:
+            if len(self._heads) >= 64:
+                self._heads.clear()
+            head = self._heads[key] = self._head(method, path, streamed=streamed)
+        if headers:
+            head += _lines(headers)
+        if body is None:
+            return head + b"\r\n"
+        return b"%sContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (head, len(body), body)
+
+    def _head(self, method: str, path: str, *, streamed: bool) -> bytes:
+        target = self.address.target(path)
+        if not target.isascii() or any(c <= " " for c in target):
+            raise SettingsError(
+                f"the path {target!r} cannot be put into a request; percent-encode it", param="base_url"
+            )
+        if self.proxy is not None and self._tls is None:
+            target = f"http://{self.address.authority}{target}"
+        accept = "text/event-stream" if streamed else "application/json"
+        return f"{method} {target} HTTP/1.1\r\nAccept: {accept}\r\n".encode() + self._fixed
+
+
+def _lines(headers: Mapping[str, str]) -> bytes:
+    for name, value in headers.items():
+        if not name or any(c in "\r\n\0" for c in name + value) or not (name + value).isascii():
+            raise SettingsError(f"the header {name!r} holds characters that a header may not", param="headers")
+    return "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode("ascii")
+
+
+def _why(error: OSError) -> str:
+    if isinstance(error, socket.gaierror):
+        return error.strerror or "its name is unknown"
+    if error.errno is not None:
+        return os.strerror(error.errno)
+    return "every address of it refused"  # what asyncio says of several addresses has no number
+
+
+def _tls_error(where: str, error: ssl.SSLError) -> TidewireError:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _final(
+            UpstreamError(
+                f"the certificate of {where} is not trusted: {error.verify_message}; name its authority in ca_file",
+                code="upstream_certificate",
+            )
+        )
+    return UpstreamError(
+        f"no TLS with {where}: {error.reason or 'the handshake failed'}; is base_url's scheme right?",
+        code="upstream_tls",
+    )
+
+
+def _final(error: UpstreamError) -> UpstreamError:
+    error.retryable = False
+    return error
