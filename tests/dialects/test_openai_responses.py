@@ -337,9 +337,16 @@ def test_a_body_that_is_no_json_object_is_refused(body):
 
 
 def test_a_missing_model_is_named():
-    with pytest.raises(BadRequest) as caught:
+    with pytest.raises(BadRequest, match="model"):
         DIALECT.parse(b'{"input":"x"}', {})
-    assert caught.value.param == "model"
+
+
+def test_a_header_changes_what_a_lost_connection_means():
+    body = b'{"model":"m","input":"x"}'
+    request, _ = DIALECT.parse(body, {"x-tidewire-on-disconnect": "grace:5"})
+    assert str(request.on_disconnect) == "grace:5"
+    with pytest.raises(BadRequest, match="grace"):
+        DIALECT.parse(body, {"x-tidewire-on-disconnect": "never"})
 
 
 def test_the_response_repeats_its_request():

@@ -6,7 +6,7 @@ A cursor counts projected events: the client's starting_after n (the sequence_nu
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -15,6 +15,7 @@ from tidewire.core.ports import Meta
 from tidewire.core.request import Request
 from tidewire.dialects import openai_responses_object as shapes
 from tidewire.dialects import openai_responses_request
+from tidewire.dialects.openai_messages import error_object
 from tidewire.dialects.openai_responses_events import Events, Whole
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -26,10 +27,10 @@ class OpenAIResponses:
     name = "openai_responses"
     projection = "openai_responses/1"
     resumes = True
-    media_type = "text/event-stream"
+    media_type = "text/event-stream; charset=utf-8"
 
-    def parse(self, body: bytes, headers: dict[str, str]) -> tuple[Request, bool]:
-        return openai_responses_request.parse(body)
+    def parse(self, raw: bytes, headers: dict[str, str]) -> tuple[Request, bool]:
+        return openai_responses_request.parse(raw, headers)
 
     def headers(self, meta: Meta) -> list[tuple[str, str]]:
         return []
@@ -61,12 +62,4 @@ class OpenAIResponses:
         return _encode({"id": stream, "object": "response", "deleted": True})
 
     def error(self, info: ErrorInfo) -> bytes:
-        return _encode({"error": _shape(info)})
-
-
-def _shape(info: ErrorInfo) -> dict[str, Any]:
-    """type: the word that OpenAI's clients know for the status; code: our own."""
-    kind = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}.get(
-        info.status, "invalid_request_error" if info.status < 500 else "server_error"
-    )
-    return {"message": info.message, "type": kind, "param": info.param, "code": info.code}
+        return _encode({"error": error_object(info)})

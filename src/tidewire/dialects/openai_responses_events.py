@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from tidewire.core import events as ev
-from tidewire.core.events import Entry, Event
+from tidewire.core.events import Entry, ErrorInfo, Event
 from tidewire.core.ports import Meta
 from tidewire.dialects.openai_responses_object import Growing, Item
 
@@ -143,10 +143,14 @@ class Events:
 
 
 class Whole:
-    """The Response object as one JSON document at the end; `document()` is the object at any point before."""
+    """The Response object as one JSON document at the end; `document()` is the object at any point before.
+
+    failure: of an answer that failed; the document says it too, for those who look at it later.
+    """
 
     def __init__(self, meta: Meta) -> None:
         self.ended = False
+        self.failure: ErrorInfo | None = None
         self._events = Events(meta, after=1 << 62)
 
     def document(self) -> bytes:
@@ -157,4 +161,6 @@ class Whole:
         if self.ended or not self._events.ended:
             return b""
         self.ended = True
+        closed = self._events.response.closed
+        self.failure = closed.error if closed is not None else None
         return self.document()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -22,11 +21,11 @@ from tidewire.core.request import (
     ToolCall,
     ToolResult,
 )
+from tidewire.dialects import body, policy
 
 KEPT_INPUT: Final = 256 * 1024  # bytes of input items that a stream's meta keeps for GET …/input_items
 
 _ROLES: Final[dict[str, Role]] = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}
-_PATH: Final = re.compile(r" - at `(?:key in )?\$\.?([^`]*)`$")
 
 
 class Body(msgspec.Struct):
@@ -58,14 +57,15 @@ class Body(msgspec.Struct):
     previous_response_id: str | None = None
     conversation: Any = None
     prompt: Any = None
+    time_limit: Annotated[float, msgspec.Meta(gt=0)] | None = None
 
 
 _FIELDS: Final = frozenset(Body.__struct_fields__)
 
 
-def parse(body: bytes) -> tuple[Request, bool]:
+def parse(raw: bytes, headers: dict[str, str]) -> tuple[Request, bool]:
     """The request, and whether a stream is wanted. Raises BadRequest, its param naming the field at fault."""
-    raw, fields = _read(body)
+    fields, plain = body.read(raw, Body)
     _refuse(fields)
     messages: list[Message] = []
     if fields.instructions:
@@ -86,28 +86,12 @@ def parse(body: bytes) -> tuple[Request, bool]:
         temperature=fields.temperature,
         top_p=fields.top_p,
         response_format=_format(fields.text),
-        on_disconnect=CONTINUE if background else CANCEL,
-        options=_options(raw, fields),
+        time_limit=fields.time_limit,
+        on_disconnect=policy.asked(headers, CONTINUE if background else CANCEL),
+        options=_options(plain, fields),
         record=_record(fields, items),
     )
     return request, fields.stream is True
-
-
-def _read(body: bytes) -> tuple[dict[str, Any], Body]:
-    try:
-        raw = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise BadRequest("the body is not JSON", code="invalid_json") from None
-    if not isinstance(raw, dict):
-        raise BadRequest("the body must be a JSON object")
-    try:
-        return raw, msgspec.convert(raw, Body)
-    except msgspec.ValidationError as error:
-        what = str(error)
-        at = _PATH.search(what)
-        missing = re.search(r"missing required field `(\w+)`", what)
-        param = missing[1] if missing else at[1] if at else None
-        raise BadRequest(f"{param or 'the body'}: {_PATH.sub('', what)}", param=param) from None
 
 
 def _refuse(fields: Body) -> None:
@@ -229,7 +213,7 @@ def _tool(given: dict[str, Any], at: str) -> Tool:
     try:
         return msgspec.convert(given | {"name": _text(given, "name", at)}, Tool)
     except msgspec.ValidationError as error:
-        raise BadRequest(f"{at}: {_PATH.sub('', str(error))}", param=at) from None
+        raise BadRequest(f"{at}: {error}", param=at) from None
 
 
 def _choice(given: str | dict[str, Any] | None) -> Any:
@@ -262,16 +246,15 @@ def _format(text: dict[str, Any] | None) -> dict[str, Any] | None:
     raise BadRequest("text.format.type may be text, json_object or json_schema", param="text.format.type")
 
 
-def _options(raw: dict[str, Any], fields: Body) -> dict[str, Any]:
+def _options(plain: dict[str, Any], fields: Body) -> dict[str, Any]:
     """What only the host understands: fields unknown here, and those that Chat Completions names otherwise."""
-    options = {k: v for k, v in raw.items() if k not in _FIELDS}
     moved = {
         "reasoning_effort": (fields.reasoning or {}).get("effort"),
         "verbosity": (fields.text or {}).get("verbosity"),
         "parallel_tool_calls": fields.parallel_tool_calls,
         "user": fields.user,
     }
-    return options | {k: v for k, v in moved.items() if v is not None}
+    return body.rest(plain, _FIELDS) | {k: v for k, v in moved.items() if v is not None}
 
 
 _ECHOED: Final = (
