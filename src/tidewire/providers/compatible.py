@@ -145,7 +145,7 @@ class Listed(msgspec.Struct):
 
 
 class _Listing(msgspec.Struct):
-    data: list[Listed] = []
+    data: list[Listed]
 
 
 def listed(body: bytes) -> list[Listed]:
