@@ -1,0 +1,137 @@
+// An answer as it stands: what the events so far add up to. Pure; unknown types and fields are ignored.
+
+import type { Attempt, Citation, Closed, Notice, Opened, PartKind, Progress, StreamEvent, Usage } from "./protocol.ts";
+
+export interface Part {
+  readonly number: number;
+  readonly kind: PartKind;
+  readonly name: string | undefined;
+  readonly call: string | undefined;
+  readonly text: string;
+  readonly ended: boolean;
+}
+
+export interface Answer {
+  /** seq of the last event in it. */
+  readonly cursor: number;
+  readonly opened: Opened | undefined;
+  readonly attempts: readonly Attempt[];
+  readonly progress: readonly Progress[];
+  readonly parts: readonly Part[];
+  readonly citations: readonly Citation[];
+  readonly usage: Usage | undefined;
+  readonly notices: readonly Notice[];
+  readonly closed: Closed | undefined;
+  /** `at` of the first delta of a text part, and how many deltas text and thinking have had. */
+  readonly firstText: number | undefined;
+  readonly deltas: number;
+}
+
+export const EMPTY: Answer = {
+  cursor: 0,
+  opened: undefined,
+  attempts: [],
+  progress: [],
+  parts: [],
+  citations: [],
+  usage: undefined,
+  notices: [],
+  closed: undefined,
+  firstText: undefined,
+  deltas: 0,
+};
+
+/** The answer with these events added, at the cost of one copy a batch. The one given is left as it was. */
+export function fold(answer: Answer, events: readonly StreamEvent[]): Answer {
+  const next = { ...answer };
+  const text = new Map<number, string[]>(); // joined once at the end: a batch may hold a thousand deltas
+  const add = <T>(list: readonly T[], item: T): T[] => [...list, item];
+  const settle = (): void => {
+    if (!text.size) return;
+    next.parts = next.parts.map((part) => {
+      const more = text.get(part.number);
+      return more ? { ...part, text: part.text + more.join("") } : part;
+    });
+    text.clear();
+  };
+  for (const event of events) {
+    next.cursor = Math.max(next.cursor, event.seq);
+    switch (event.type) {
+      case "opened":
+        next.opened = event;
+        break;
+      case "attempt":
+        next.attempts = add(next.attempts, event);
+        break;
+      case "progress":
+        next.progress = add(next.progress, event);
+        break;
+      case "part": {
+        const { part: number, kind, name, call } = event;
+        next.parts = add(next.parts, { number, kind, name, call, text: "", ended: false });
+        break;
+      }
+      case "delta": {
+        const waiting = text.get(event.part);
+        if (waiting) waiting.push(event.text);
+        else text.set(event.part, [event.text]);
+        next.deltas += 1;
+        if (next.firstText === undefined && kindOf(next, event.part) === "text") next.firstText = event.at;
+        break;
+      }
+      case "part_end":
+        settle();
+        next.parts = next.parts.map((part) => (part.number === event.part ? { ...part, ended: true } : part));
+        break;
+      case "citation":
+        next.citations = add(next.citations, event);
+        break;
+      case "usage":
+        next.usage = event;
+        break;
+      case "notice":
+        next.notices = add(next.notices, event);
+        break;
+      case "closed":
+        next.closed = event;
+        break;
+    }
+  }
+  settle();
+  return next;
+}
+
+function kindOf(answer: Answer, number: number): PartKind | undefined {
+  return answer.parts.find((part) => part.number === number)?.kind;
+}
+
+/** All text of one kind, parts joined. */
+export function textOf(answer: Answer, kind: PartKind = "text"): string {
+  return answer.parts.filter((part) => part.kind === kind).map((part) => part.text).join("");
+}
+
+export interface Sourced {
+  /** The number that the reader sees, from 1. */
+  readonly number: number;
+  readonly source: string;
+  readonly title: string;
+  readonly uri: string | undefined;
+  readonly age: number | undefined;
+  readonly passages: readonly string[];
+}
+
+/** The sources in order of their first citation: citations of the same place share a number. */
+export function sourcesOf(answer: Answer): Sourced[] {
+  const found = new Map<string, Sourced & { passages: string[] }>();
+  for (const { source, title, uri, age, passage } of answer.citations) {
+    const key = sourceKey({ source, uri });
+    const known = found.get(key);
+    if (!known) found.set(key, { number: found.size + 1, source, title, uri, age, passages: [passage] });
+    else if (!known.passages.includes(passage)) known.passages.push(passage);
+  }
+  return [...found.values()];
+}
+
+export function sourceKey(citation: { source: string; uri?: string | undefined }): string {
+  return `${citation.source}\n${citation.uri ?? ""}`;
+}

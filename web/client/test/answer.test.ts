@@ -1,0 +1,46 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { EMPTY, type StreamEvent, backoff, fold, sourcesOf, textOf } from "../src/index.ts";
+
+const cite = (seq: number, source: string, passage: string): StreamEvent => ({
+  type: "citation", seq, at: seq, part: 1, start: 0, end: 5, source, title: source, passage,
+});
+const EVENTS: StreamEvent[] = [
+  { type: "part", seq: 1, at: 1, part: 0, kind: "thinking" },
+  { type: "delta", seq: 2, at: 2, part: 0, text: "hm" },
+  { type: "part_end", seq: 3, at: 3, part: 0 },
+  { type: "part", seq: 4, at: 4, part: 1, kind: "text" },
+  { type: "delta", seq: 5, at: 5, part: 1, text: "Hello " },
+  { type: "delta", seq: 6, at: 6, part: 1, text: "there" },
+  cite(7, "a.md", "one"),
+  cite(8, "b.md", "two"),
+  cite(9, "a.md", "three"),
+  cite(10, "a.md", "one"),
+  { type: "later", seq: 11, at: 11 } as unknown as StreamEvent,
+  { type: "closed", seq: 12, at: 12, status: "completed", reason: "stop" },
+];
+
+test("events add up to the same answer however they are batched, and the old one stays as it was", () => {
+  const whole = fold(EMPTY, EVENTS);
+  const single = EVENTS.reduce((answer, event) => fold(answer, [event]), EMPTY);
+  assert.deepEqual(single, whole);
+  assert.deepEqual(fold(fold(EMPTY, EVENTS.slice(0, 5)), EVENTS.slice(5)), whole);
+  assert.equal(EMPTY.parts.length, 0);
+  assert.equal(textOf(whole), "Hello there");
+  assert.equal(textOf(whole, "thinking"), "hm");
+  assert.equal(whole.firstText, 5);
+  assert.equal(whole.cursor, 12);
+});
+
+test("citations of one source share a number and keep their passages once", () => {
+  const sources = sourcesOf(fold(EMPTY, EVENTS));
+  assert.deepEqual(sources.map(({ number, source, passages }) => [number, source, passages]), [
+    [1, "a.md", ["one", "three"]],
+    [2, "b.md", ["two"]],
+  ]);
+});
+
+test("waits double up to the limit and are spread over their upper half", () => {
+  assert.deepEqual([1, 2, 3, 4, 5, 99].map((n) => backoff(n, 1000, 10_000, () => 1)), [1000, 2000, 4000, 8000, 10_000, 10_000]);
+  assert.equal(backoff(2, 1000, 10_000, () => 0), 1000);
+});
