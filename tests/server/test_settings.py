@@ -183,7 +183,7 @@ def test_every_setting_has_a_sentence_and_every_number_its_bounds():
 
 def test_the_default_file_changes_nothing_as_it_is_and_with_every_line_uncommented(file):
     assert load(file(default_file())).settings == Settings()
-    uncommented = re.sub(r"^#(?! )", "", default_file(), flags=re.M)
+    uncommented = re.sub(r"^#(?! )", "", default_file(), flags=re.MULTILINE)
     tree = tomllib.loads(uncommented)
     assert set(tree["providers"][ANY]) == {
         s.path.rpartition(".")[2] for s in describe() if s.path.startswith("providers.")
