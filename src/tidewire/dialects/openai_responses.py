@@ -35,6 +35,10 @@ class OpenAIResponses:
     def headers(self, meta: Meta) -> list[tuple[str, str]]:
         return []
 
+    def origin(self, after: int) -> int:
+        """Always from the first entry: what comes later is made of what came before."""
+        return 0
+
     def stream(self, meta: Meta, after: int = 0) -> Events:
         """after: the number of events to leave out, which is starting_after + 1; 0 gives all, from sequence_number 0."""
         return Events(meta, after)

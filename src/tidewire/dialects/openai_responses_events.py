@@ -26,10 +26,14 @@ _LAST: Final = {"completed": "response.completed", "failed": "response.failed"}
 
 
 class Events:
-    """The stream of events as SSE. after: how many of them to leave out; sequence_number counts from 0."""
+    """The stream of events as SSE. after: how many of them to leave out; sequence_number counts from 0.
+
+    failure stays None: a failure is told in the stream, whenever it is read.
+    """
 
     def __init__(self, meta: Meta, after: int = 0) -> None:
         self.ended = False
+        self.failure: ErrorInfo | None = None
         self.response = Growing(meta)
         self._after = after
         self._number = 0

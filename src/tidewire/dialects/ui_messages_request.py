@@ -1,0 +1,160 @@
+"""The body that `useChat` posts becomes a Request. Shapes as in the npm package `ai`, src/ui/ui-messages.ts (version 7)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+import msgspec
+
+from tidewire.core import ids
+from tidewire.core.errors import BadRequest
+from tidewire.core.request import GRACE, Content, Image, Message, Request, Text, Tool, ToolCall, ToolResult
+from tidewire.dialects import body, policy
+
+_ANSWERED: Final = ("output-available", "output-error", "output-denied")
+
+
+class _Tool(msgspec.Struct, rename="camel"):
+    name: str
+    description: str | None = None
+    input_schema: dict[str, Any] | None = None
+
+
+class _Message(msgspec.Struct):
+    role: str
+    parts: list[dict[str, Any]]
+    id: str = ""
+
+
+class _Body(msgspec.Struct, rename="camel"):
+    """id: the chat's. Beside what the transport sends, an app may add these to its `body`; the rest is the app's own."""
+
+    messages: list[_Message]
+    id: str | None = None
+    model: str | None = None
+    system: str | None = None
+    tools: list[_Tool] = []
+    tool_choice: Any = None
+    temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+    max_output_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
+
+
+def parse(raw: bytes, headers: dict[str, str], model: str | None) -> Request:
+    """The request; model is taken where the body names none. Raises BadRequest."""
+    given, _ = body.read(raw, _Body)
+    name = given.model or model
+    if name is None:
+        raise BadRequest("no model is named: put model into the body of the transport", param="model")
+    if given.id is not None and not ids.valid(given.id):
+        raise BadRequest("id, the chat's, may have 1 to 64 of the characters A-Z a-z 0-9 _ -", param="id")
+    if not given.messages:
+        raise BadRequest("messages is empty; send at least one message", param="messages")
+    messages = [Message("system", [Text(given.system)])] if given.system else []
+    for i, message in enumerate(given.messages):
+        messages.extend(_messages(message, f"messages[{i}]"))
+    request = Request(
+        model=name,
+        messages=messages,
+        dialect="ui_messages",
+        chat=given.id,
+        tools=[Tool(t.name, t.description, t.input_schema) for t in given.tools],
+        tool_choice=given.tool_choice,
+        max_tokens=given.max_output_tokens,
+        temperature=given.temperature,
+        top_p=given.top_p,
+        on_disconnect=policy.asked(headers, GRACE),
+    )
+    last = given.messages[-1]
+    if last.role == "assistant" and last.id:
+        request.record["message"] = last.id  # the answer goes on in that message, tool results in hand
+    if title := request.question.strip():
+        request.record["title"] = title[:80]
+    return request
+
+
+def _messages(message: _Message, at: str) -> list[Message]:
+    if message.role == "assistant":
+        return _turn(message.parts, at)
+    if message.role not in ("user", "system"):
+        raise BadRequest(f"{at}.role may be user, assistant or system", param=f"{at}.role")
+    content = [c for i, part in enumerate(message.parts) for c in _said(part, f"{at}.parts[{i}]")]
+    return [Message("user" if message.role == "user" else "system", content)]
+
+
+def _said(part: dict[str, Any], at: str) -> list[Content]:
+    """What a part says to a model; an app's own parts (data-…) say nothing to it."""
+    kind = part.get("type")
+    if kind == "text":
+        return [Text(_text(part, "text", at))]
+    if kind == "file":
+        media = _text(part, "mediaType", at)
+        if media.split("/", 1)[0] != "image":
+            raise BadRequest(f"{at}: only images can be read here", code="unsupported_value", param=f"{at}.mediaType")
+        return [Image(_text(part, "url", at))]
+    return []
+
+
+def _turn(parts: list[dict[str, Any]], at: str) -> list[Message]:
+    """An assistant message: for each step, what was said and called, then the results.
+
+    Thoughts, sources and files stay out: they are no input to a host. So do calls without a result, which hosts refuse.
+    """
+    out: list[Message] = []
+    said: list[Content] = []
+    results: list[Content] = []
+
+    def flush() -> None:
+        if said:
+            out.append(Message("assistant", said.copy()))
+        out.extend(Message("tool", [r]) for r in results)
+        said.clear()
+        results.clear()
+
+    for i, part in enumerate(parts):
+        where = f"{at}.parts[{i}]"
+        kind = part.get("type")
+        if kind == "text":
+            if results:
+                flush()
+            said.append(Text(_text(part, "text", where)))
+        elif kind == "step-start":
+            flush()
+        elif kind == "steering-message":
+            flush()
+            out.extend(_messages(_Message("user", part.get("parts") or []), where))
+        elif _is_call(kind) and part.get("state") in _ANSWERED:
+            call = _text(part, "toolCallId", where)
+            said.append(ToolCall(call, _tool_name(part, where), _json(part.get("input", {}))))
+            results.append(ToolResult(call, _result(part)))
+    flush()
+    return out
+
+
+def _is_call(kind: Any) -> bool:
+    return isinstance(kind, str) and (kind == "dynamic-tool" or kind.startswith("tool-"))
+
+
+def _tool_name(part: dict[str, Any], at: str) -> str:
+    kind: str = part["type"]
+    return _text(part, "toolName", at) if kind == "dynamic-tool" else kind.removeprefix("tool-")
+
+
+def _result(part: dict[str, Any]) -> str:
+    if part["state"] == "output-error":
+        return str(part.get("errorText", "the tool failed"))
+    if part["state"] == "output-denied":
+        return "the user did not allow this call"
+    output = part.get("output")
+    return output if isinstance(output, str) else _json(output)
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _text(part: dict[str, Any], name: str, at: str) -> str:
+    value = part.get(name)
+    if not isinstance(value, str):
+        raise BadRequest(f"{at}.{name} must be a text", param=f"{at}.{name}")
+    return value
