@@ -82,15 +82,11 @@ class Limits(Group, frozen=True):
     memory_bytes: Annotated[
         Bytes, Meta(description="Memory for the logs of all streams; above it new ones get 429.")
     ] = 512 << 20
-    loop_lag_ms: Annotated[
+    busy: Annotated[
         float,
-        Meta(
-            ge=0,
-            le=60000,
-            extra={"unit": "ms"},
-            description="New streams get 429 while the event loop runs later than this; 0: never.",
-        ),
-    ] = 250.0
+        Meta(gt=0, le=10, description="New streams get 429 above this share of one core's time; 1 or more: never."),
+    ] = 0.85
+    busy_streams: Annotated[Count, Meta(description="Open streams below which limits.busy does not apply.")] = 100
 
 
 class Disconnect(Group, frozen=True):
@@ -113,11 +109,11 @@ class Streams(Group, frozen=True):
     keep_running_s: Annotated[Seconds, Meta(description="A stream without an end is forgotten after this.")] = 86400.0
     unread: Annotated[
         Literal["continue", "pause"],
-        Meta(description="When nobody reads: continue, or pause the model host at ahead_bytes."),
+        Meta(description="When nobody reads: continue, or pause the model host at ahead_events."),
     ] = "continue"
-    ahead_bytes: Annotated[
-        Bytes, Meta(description="How far an answer may run ahead of its fastest reader (with pause).")
-    ] = 1 << 20
+    ahead_events: Annotated[
+        Count, Meta(description="How far an answer may run ahead of its furthest reader (with pause).")
+    ] = 2000
     disconnect: Disconnect = Disconnect()
 
 
@@ -145,13 +141,10 @@ class Logging(Group, frozen=True):
 class Retrieval(Group, frozen=True):
     """Answers out of your own documents."""
 
-    namespace: Annotated[str, Meta(min_length=1, max_length=64, description="Part of the index that is searched.")] = (
-        "default"
-    )
-    passages: Annotated[int, Meta(ge=1, le=50, description="Passages looked at for one answer.")] = 6
+    passages: Annotated[int, Meta(ge=1, le=50, description="Passages looked at for one answer.")] = 8
     pace: Annotated[
         float, Meta(gt=0, le=100_000, extra={"unit": "tokens/s"}, description="How fast the extractive model writes.")
-    ] = 40.0
+    ] = 50.0
 
 
 class Models(Group, frozen=True):
@@ -168,17 +161,20 @@ class Provider(Group, frozen=True):
     """A model host of your own: [providers.NAME]."""
 
     kind: Annotated[
-        Literal["compatible", "simulated", "extractive"],
-        Meta(description="compatible: speaks OpenAI's Chat Completions."),
+        str,
+        Meta(
+            min_length=1,
+            description="compatible (speaks OpenAI's Chat Completions), simulated, extractive, or that of another package.",
+        ),
     ] = "compatible"
     base_url: Annotated[str, Meta(description="Address up to and including /v1 (compatible).")] = ""
     api_key_env: Annotated[str, Meta(description="Name of the environment variable that holds the host's key.")] = ""
     models: Annotated[list[str], Meta(description="Models on offer; none: what the host lists.")] = []
-    connect_s: Annotated[Seconds, Meta(description="Time to connect, TLS included.")] = 10.0
+    connect_s: Annotated[Seconds, Meta(description="Time to connect, TLS included.")] = 5.0
     header_s: Annotated[Seconds, Meta(description="Time until the host's first header.")] = 60.0
-    first_token_s: Annotated[Seconds, Meta(description="Time until the first token.")] = 120.0
+    first_token_s: Annotated[Seconds, Meta(description="Time until the first token.")] = 60.0
     idle_s: Annotated[Seconds, Meta(description="Longest silence between two tokens.")] = 60.0
-    retries: Annotated[int, Meta(ge=0, le=10, description="More tries, before the first token only.")] = 2
+    retries: Annotated[int, Meta(ge=0, le=10, description="More tries, before the first token only.")] = 1
     connections: Annotated[Count, Meta(description="Connections to this host.")] = 2000
     proxy: Annotated[str, Meta(description="HTTP proxy; none: HTTPS_PROXY and NO_PROXY of the environment.")] = ""
     ca_file: Annotated[str, Meta(description="Certificates to trust (PEM file); none: the system's.")] = ""
