@@ -5,14 +5,13 @@ A cursor counts projected events: the client's starting_after n (the sequence_nu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
-from tidewire.core.events import Entry, ErrorInfo
+from tidewire.core.events import ErrorInfo
 from tidewire.core.ports import Meta
-from tidewire.core.request import Request
+from tidewire.core.request import CANCEL, DisconnectPolicy, Request
 from tidewire.dialects import openai_responses_object as shapes
 from tidewire.dialects import openai_responses_request
 from tidewire.dialects.openai_messages import error_object
@@ -22,15 +21,21 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 class OpenAIResponses:
-    """The dialect. See core.ports.Dialect; what is beyond it serves the routes of a stored response."""
+    """The dialect. See core.ports.Dialect; what is beyond it serves the routes of a stored response.
+
+    on_disconnect: what a lost connection means, unless the request says otherwise or is for the background.
+    """
 
     name = "openai_responses"
     projection = "openai_responses/1"
     resumes = True
     media_type = "text/event-stream; charset=utf-8"
 
+    def __init__(self, on_disconnect: DisconnectPolicy = CANCEL) -> None:
+        self._on_disconnect = on_disconnect
+
     def parse(self, raw: bytes, headers: dict[str, str]) -> tuple[Request, bool]:
-        return openai_responses_request.parse(raw, headers)
+        return openai_responses_request.parse(raw, headers, self._on_disconnect)
 
     def headers(self, meta: Meta) -> list[tuple[str, str]]:
         return []
@@ -45,18 +50,6 @@ class OpenAIResponses:
 
     def whole(self, meta: Meta) -> Whole:
         return Whole(meta)
-
-    def count(self, meta: Meta, entries: Sequence[Entry]) -> int:
-        """How many events these entries, the log's first, make."""
-        events = Events(meta, after=1 << 62)
-        events.feed(entries)
-        return events.count
-
-    def document(self, meta: Meta, entries: Sequence[Entry]) -> bytes:
-        """The Response object as far as these entries, the log's first, go: for `GET /v1/responses/{id}`."""
-        whole = Whole(meta)
-        whole.feed(entries)
-        return whole.document()
 
     def input_items(self, meta: Meta, *, limit: int = 20, order: str = "desc", after: str | None = None) -> bytes:
         """A page of the request's input items. Raises NotFound where they were not kept, or after names none."""

@@ -9,9 +9,9 @@ import msgspec
 from tidewire.core import ids
 from tidewire.core.errors import BadRequest
 from tidewire.core.request import (
-    CANCEL,
     CONTINUE,
     Content,
+    DisconnectPolicy,
     Image,
     Message,
     Request,
@@ -63,7 +63,7 @@ class Body(msgspec.Struct):
 _FIELDS: Final = frozenset(Body.__struct_fields__)
 
 
-def parse(raw: bytes, headers: dict[str, str]) -> tuple[Request, bool]:
+def parse(raw: bytes, headers: dict[str, str], on_disconnect: DisconnectPolicy) -> tuple[Request, bool]:
     """The request, and whether a stream is wanted. Raises BadRequest, its param naming the field at fault."""
     fields, plain = body.read(raw, Body)
     _refuse(fields)
@@ -87,7 +87,7 @@ def parse(raw: bytes, headers: dict[str, str]) -> tuple[Request, bool]:
         top_p=fields.top_p,
         response_format=_format(fields.text),
         time_limit=fields.time_limit,
-        on_disconnect=policy.asked(headers, CONTINUE if background else CANCEL),
+        on_disconnect=policy.asked(headers, CONTINUE if background else on_disconnect),
         options=_options(plain, fields),
         record=_record(fields, items),
     )

@@ -8,7 +8,7 @@ import msgspec
 
 from tidewire.core import ids
 from tidewire.core.errors import BadRequest
-from tidewire.core.request import GRACE, Content, Image, Message, Request, Text, Tool, ToolCall, ToolResult
+from tidewire.core.request import Content, DisconnectPolicy, Image, Message, Request, Text, Tool, ToolCall, ToolResult
 from tidewire.dialects import body, policy
 
 _ANSWERED: Final = ("output-available", "output-error", "output-denied")
@@ -40,7 +40,7 @@ class _Body(msgspec.Struct, rename="camel"):
     max_output_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
 
-def parse(raw: bytes, headers: dict[str, str], model: str | None) -> Request:
+def parse(raw: bytes, headers: dict[str, str], model: str | None, on_disconnect: DisconnectPolicy) -> Request:
     """The request; model is taken where the body names none. Raises BadRequest."""
     given, _ = body.read(raw, _Body)
     name = given.model or model
@@ -63,7 +63,7 @@ def parse(raw: bytes, headers: dict[str, str], model: str | None) -> Request:
         max_tokens=given.max_output_tokens,
         temperature=given.temperature,
         top_p=given.top_p,
-        on_disconnect=policy.asked(headers, GRACE),
+        on_disconnect=policy.asked(headers, on_disconnect),
     )
     last = given.messages[-1]
     if last.role == "assistant" and last.id:
