@@ -6,6 +6,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
 from tidewire.core.errors import Conflict, CursorAhead, Expired, UnknownStream
 from tidewire.core.events import DurabilityClass, Entry
 from tidewire.core.ports import Meta
@@ -21,6 +23,7 @@ class MemoryLog:
 
     def __init__(self) -> None:
         self._shelves: dict[Key, Shelf] = {}
+        self._writers: dict[Key, MemoryWriter] = {}
         self._expired: OrderedDict[Key, None] = OrderedDict()
 
     async def start(self) -> list[Meta]:
@@ -36,7 +39,13 @@ class MemoryLog:
             self._shelves[key] = old = Shelf(meta)
         else:
             old.meta = meta
-        return MemoryWriter(old)
+        writer = self._writers.get(key)
+        if writer is not None:
+            writer.refuse(
+                Conflict(f"stream {meta.stream} was taken over in epoch {meta.epoch}; this writer can add nothing more")
+            )
+        self._writers[key] = writer = MemoryWriter(old, failed, self._closed)
+        return writer
 
     async def cursor(self, tenant: str, stream: str, after: int, wake: Callable[[], None]) -> MemoryCursor:
         shelf = self._find(tenant, stream)
@@ -48,15 +57,13 @@ class MemoryLog:
 
     async def meta(self, tenant: str, stream: str) -> Meta:
         shelf = self._find(tenant, stream)
-        shelf.meta.last = shelf.last
-        return shelf.meta
+        return msgspec.structs.replace(shelf.meta, last=shelf.last)
 
     async def find(self, tenant: str, *, chat: str | None = None, limit: int = 50) -> list[Meta]:
         found: list[Meta] = []
         for (owner, _), shelf in reversed(self._shelves.items()):
             if owner == tenant and (chat is None or shelf.meta.chat == chat):
-                shelf.meta.last = shelf.last
-                found.append(shelf.meta)
+                found.append(msgspec.structs.replace(shelf.meta, last=shelf.last))
                 if len(found) >= limit:
                     break
         return found
@@ -76,6 +83,7 @@ class MemoryLog:
 
     async def close(self) -> None:
         self._shelves.clear()
+        self._writers.clear()
 
     def _find(self, tenant: str, stream: str) -> Shelf:
         shelf = self._shelves.get((tenant, stream))
@@ -91,23 +99,46 @@ class MemoryLog:
         if len(self._expired) > TOMBSTONES:
             self._expired.popitem(last=False)
         shelf.fail(Expired(f"stream {key[1]} was {how} while it was being read"))
+        writer = self._writers.pop(key, None)
+        if writer is not None:
+            writer.refuse(Expired(f"stream {key[1]} has expired or was deleted; start a new one"))
+
+    def _closed(self, shelf: Shelf) -> None:
+        del self._writers[shelf.meta.tenant, shelf.meta.stream]
 
 
 class MemoryWriter:
-    __slots__ = ("_shelf", "append")
+    __slots__ = ("_closed", "_dead", "_failed", "_shelf", "append")
 
     full = False
 
-    def __init__(self, shelf: Shelf) -> None:
+    def __init__(self, shelf: Shelf, failed: Callable[[Exception], None], closed: Callable[[Shelf], None]) -> None:
         self._shelf = shelf
-        self.append: Callable[[list[Entry]], None] = shelf.publish
+        self._failed = failed
+        self._closed = closed
+        self._dead: Exception | None = None
+        self.append: Callable[[list[Entry]], None] = shelf.publish  # nothing stands between a writer and its shelf
 
     async def room(self) -> None:
         return
 
     async def close(self, meta: Meta) -> None:
-        self._shelf.meta = meta
+        if self._dead is not None:
+            raise self._dead
+        self._shelf.meta = msgspec.structs.replace(meta, last=self._shelf.last)
         self._shelf.rest()
+        self._dead = Conflict(f"stream {meta.stream} has been closed; nothing can be added")
+        self.append = self._drop
+        self._closed(self._shelf)
+
+    def refuse(self, error: Exception) -> None:
+        """Nothing more can be stored by this hand: say so, once."""
+        self._dead = error
+        self.append = self._drop
+        self._failed(error)
+
+    def _drop(self, entries: list[Entry]) -> None:
+        """What a hand that was told so still gives is not stored."""
 
 
 class MemoryCursor:

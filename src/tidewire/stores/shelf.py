@@ -53,13 +53,21 @@ class Shelf:
         raws = self._raws[low : low + limit]
         return [Entry(after + 1 + i, raw) for i, raw in enumerate(raws)]
 
-    def trim(self, keep: int) -> None:
-        """Forget all but the newest `keep` entries; a log that stores them elsewhere can."""
-        extra = len(self._raws) - keep
-        if extra > 0:
-            self.size -= sum(map(len, self._raws[:extra]))
-            del self._raws[:extra]
-            self.base += extra
+    def shed(self, room: int, until: int) -> None:
+        """Forget the oldest entries, none after `until`, until the rest takes `room` bytes; for a log that has them stored."""
+        raws = self._raws
+        size = self.size
+        gone = 0
+        most = min(until - self.base, len(raws))
+        while size > room and gone < most:
+            size -= len(raws[gone])
+            gone += 1
+        if gone:
+            del raws[:gone]
+            self.size = size
+            self.base += gone
+            if self.base > self.last - len(self._tip):
+                self._tip = []
 
     def rest(self) -> None:
         """The stream has ended: keep the bytes only."""
@@ -67,6 +75,10 @@ class Shelf:
 
     def watch(self, wake: Callable[[], None]) -> None:
         self._watchers.append(wake)
+
+    @property
+    def watched(self) -> bool:
+        return bool(self._watchers)
 
     def unwatch(self, wake: Callable[[], None]) -> None:
         if wake in self._watchers:
