@@ -29,7 +29,7 @@ import json
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, Self
 
 Script = Callable[["Call"], Awaitable[None]]
 
@@ -132,7 +132,7 @@ class Upstream:
         self._tls = tls
         self._waiting: list[asyncio.Event] = []
 
-    async def __aenter__(self) -> Upstream:
+    async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: _Server(self), "127.0.0.1", 0, ssl=self._tls)
         self.port: int = self._server.sockets[0].getsockname()[1]

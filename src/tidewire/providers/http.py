@@ -156,6 +156,16 @@ class Host:
             self._pool.put(connection, loop)
             return result
 
+    @property
+    def in_use(self) -> int:
+        """Connections that carry a call now."""
+        return self._in_use
+
+    @property
+    def kept(self) -> int:
+        """Connections kept for the next call."""
+        return len(self._pool)
+
     async def close(self) -> None:
         """Let go of the kept connections; calls under way go on."""
         self._pool.close()
