@@ -24,7 +24,7 @@ class Block(NamedTuple):
 
 # English function words and the words questions are made of: they say nothing about what is asked for.
 STOPWORDS: Final = frozenset(
-    """a about above after again all also am an and any anybody anyone are as at be because been before being below between
+    """a about above happen happens happened work works explain describe know need after again all also am an and any anybody anyone are as at be because been before being below between
     both but by can cannot could did do does doing done during each either else ever every few for from further get gets give
     given had has have having he hello her here hers hi him his how i if in into is it its itself just let like make me mean
     means might more most much must my no nor not of off on once one only or other ought our ours out over own per please
@@ -37,6 +37,8 @@ STOPWORDS: Final = frozenset(
 _WORD: Final = re.compile(r"[^\W_]+")
 _CJK: Final = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff]")
 # The second half: the full stops of Chinese and Japanese, behind which there is no space.
+_CAMEL: Final = re.compile(r"\b[A-Za-z]*[a-z][A-Z][A-Za-z]*\b")
+_HUMP: Final = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _END: Final = re.compile("[.!?\u2026]+[\"'\u201d\u2019)\\]*_`]*(?=\\s)|[\u3002\uff01\uff1f]+[\u300d\u300f\u201d]*")
 _ABBREVIATION: Final = re.compile(
     r"(?:\b(?:e\.g|i\.e|etc|cf|vs|approx|resp|incl|no|fig|sec|vol|pp?|al|dr|mr|mrs|ms|prof|st|jr|sr|inc|ltd|co)|(?:^|\s)\w)\.$",
@@ -59,6 +61,11 @@ def fold(text: str) -> str:
 def spaced(text: str) -> str:
     """The text with its Chinese, Japanese and Korean characters set apart, so that each is a word."""
     return text if text.isascii() else _CJK.sub(r" \g<0> ", text)
+
+
+def parts(text: str) -> str:
+    """The parts of the joined names in a text: "create Server" of createServer. Empty where there is none."""
+    return " ".join(_HUMP.sub(" ", name) for name in dict.fromkeys(_CAMEL.findall(text)))
 
 
 def words(text: str) -> list[str]:

@@ -10,17 +10,17 @@ from typing import Final, Protocol
 
 from tidewire.core import prose
 from tidewire.core.events import Citation, Delta, Event, Finish, PartEnded, PartStarted, Progress, Span, Timing, Usage
-from tidewire.core.ports import ModelInfo, Passage, Retriever, Sink
+from tidewire.core.ports import ModelInfo, Retriever, Sink
 from tidewire.core.request import Request
 from tidewire.providers.quoting import Choice, Quote, choose
 
 # A choice that holds less of the question's meaning than this does not speak of it at all; less than the second, only nearly.
 NOTHING: Final = 0.3
-NEARLY: Final = 0.55
+NEARLY: Final = 0.45
 SHORT: Final = 2  # a question of fewer content words than this, or one that points back, leans on the one before
 _POINTS_BACK: Final = re.compile(
     r"\b(?:it|its|that|this|they|them|those|these|there|one|ones|he|she)\b|^\W*(?:and|but|what about|how about|why)\b",
-    re.I,
+    re.IGNORECASE,
 )
 _PIECE: Final = re.compile(r"\s*\S+")
 
@@ -43,7 +43,7 @@ class Extractive:
 
     name = "extractive"
 
-    def __init__(self, corpus: Corpus, interval: float = 0.02, passages: int = 8) -> None:
+    def __init__(self, corpus: Corpus, interval: float = 0.02, passages: int = 16) -> None:
         self._corpus = corpus
         self._interval = interval
         self._passages = passages
@@ -101,7 +101,7 @@ class Extractive:
     async def _quote(self, choice: Choice, writer: _Writer) -> None:
         now = time.time()
         if choice.covered < NEARLY:
-            await writer.write("Nothing in the documents answers this directly. The closest they come:\n\n")
+            await writer.write("I found no direct answer. The closest in the documents:\n\n")
         last: Quote | None = None
         for quote in choice.quotes:
             if last is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
@@ -12,19 +13,22 @@ from tidewire.core.ports import Passage
 MOST: Final = 5  # sentences in an answer
 PASSAGE: Final = 600  # characters of a source shown with a citation
 # A further sentence must be worth this share of the best one.
-WORTH: Final = 0.5
+WORTH: Final = 0.6
 # Two sentences that share this much of their words say the same.
 SAME: Final = 0.6
 
 # Words that point at what was said before: such a sentence needs the one before it.
 _POINTS_BACK: Final = re.compile(
-    r"(?:it|its|this|that|these|those|they|them|he|she|such|however|therefore|thus|otherwise|instead|then|also|but|and|so|or)\b",
+    r"(?:what it|it|its|this|that|these|those|they|them|he|she|such|however|therefore|thus|otherwise|instead|then|also|but|and|so|or)\b",
     re.IGNORECASE,
 )
 _DEFINED: Final = re.compile(
-    r"(?:\W*(?:an?|the)\b)?[^.,;:]{0,50}?\W(?:is|are|means|refers to|provides|lets|allows)\b|[^.]{0,50}?(?: [—–-] |: )"
-)  # noqa: RUF001
+    r"\W*(?:(?:an?|the)\s+)?(?:[^\s.,;:]+\s+){1,4}?(?:is|are|means|refers|provides|lets|allows|represents|contains)\b"
+    "|[^.:]{1,40}(?: [\u2014\u2013-] |: )",
+    re.IGNORECASE,
+)
 _ASKS_WHAT: Final = re.compile(r"\W*(?:what|who)(?:\s+(?:is|are|does|do)\b|'s\b)|\W*define\b|.*\bmean\b", re.IGNORECASE)
+_LINK: Final = re.compile(r"(?<![\w`!\]])\[((?:`[^`]*`|[^\[\]`])+)\](?:\([^)\s]*(?:\s\"[^\"]*\")?\)|\[[^\]]*\])")
 _CODE: Final = re.compile(
     r"[{};=<>|\\$]|\(\)|->|::|==|^\s*(?:def|class|import|from|return|const|let|var|if|for|while)\b"
 )
@@ -43,7 +47,7 @@ class Quote(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """The quotes, in the order in which they are to be said. covered: the share of the question's meaning in them, 0 to 1."""
+    """The quotes, in the order in which they are to be said: the best document and passage first, each in reading order. covered: the share of the question's meaning in them, 0 to 1."""
 
     quotes: list[Quote]
     covered: float
@@ -75,7 +79,13 @@ def choose(question: str, passages: Sequence[Passage], rarity: Mapping[str, floa
     pairs = _pairs(question)
     scored = sorted(
         (
-            (_score(c, weights, pairs, total, passages[c.rank].score / top, asks_what), -n, c)
+            (
+                _score(
+                    c, weights=weights, pairs=pairs, total=total, rank=passages[c.rank].score / top, asks_what=asks_what
+                ),
+                -n,
+                c,
+            )
             for n, c in enumerate(found)
         ),
         reverse=True,
@@ -84,8 +94,9 @@ def choose(question: str, passages: Sequence[Passage], rarity: Mapping[str, floa
     kept = _best(scored, weights, total, found)
     said = {w for c in kept for w in c.words} | {w for c in kept for w in c.above}
     covered = sum(weight for word, weight in weights.items() if word in said) / total
-    order = list(dict.fromkeys(c.quote.source.source for c in kept))
-    kept.sort(key=lambda c: (order.index(c.quote.source.source), c.quote.at))
+    documents = list(dict.fromkeys(c.quote.source.source for c in kept))
+    ranks = list(dict.fromkeys(c.rank for c in kept))
+    kept.sort(key=lambda c: (documents.index(c.quote.source.source), ranks.index(c.rank), c.quote.at))
     return Choice([c.quote for c in kept], covered)
 
 
@@ -99,16 +110,17 @@ def _weights(question: str, before: str, rarity: Mapping[str, float]) -> dict[st
 
 def _pairs(question: str) -> set[tuple[str, str]]:
     stems = [prose.stem(w) for w in prose.words(question) if w not in prose.STOPWORDS]
-    return set(zip(stems, stems[1:], strict=False))
+    return set(itertools.pairwise(stems))
 
 
 def _score(
     c: _Candidate,
+    *,
     weights: Mapping[str, float],
     pairs: set[tuple[str, str]],
     total: float,
     rank: float,
-    asks_what: bool,  # noqa: FBT001
+    asks_what: bool,
 ) -> float:
     """About 0 to 1.5. Its own words count most, the headings over it half, then closeness, the passage's rank and its place."""
     own = set(c.words)
@@ -122,7 +134,11 @@ def _score(
     value += 0.06 * (c.place == 0) + 0.1 * c.first
     if asks_what and c.place == 0 and _DEFINED.match(c.quote.text):
         start = {prose.stem(w) for w in prose.words(c.quote.text[:60])[:6]}
-        value += 0.3 * (sum(weights[w] for w in start & weights.keys()) / total)
+        value += (
+            (0.4 if c.first and c.quote.source.start < 50 else 0.3)
+            * sum(weights[w] for w in start & weights.keys())
+            / total
+        )
     return value * _quality(c)
 
 
@@ -146,6 +162,8 @@ def _quality(c: _Candidate) -> float:
         value *= 0.9
     if _CLUTTER.search(text):
         value *= 0.5
+    if text.count("`") > max(4, size // 2):
+        value *= 0.45  # a list of names
     return value
 
 
@@ -206,6 +224,8 @@ def _candidates(rank: int, passage: Passage) -> Iterator[_Candidate]:
         if block.kind == "heading":
             first = True
             above |= {prose.stem(w) for w in prose.content_words(text[block.start : block.end])}
+        if block.kind == "table":
+            yield from _rows(rank, passage, block, n, above)
         if block.kind not in ("paragraph", "item"):
             continue
         for place, (start, end) in enumerate(prose.sentences(text, block.start, block.end)):
@@ -216,9 +236,28 @@ def _candidates(rank: int, passage: Passage) -> Iterator[_Candidate]:
                 words = tuple(prose.stem(w) for w in prose.words(said) if w not in prose.STOPWORDS)
                 context = _context(text, block, start, end)
                 yield _Candidate(
-                    Quote(said, passage, passage.start + start, context), rank, place, n, first, words, above
+                    Quote(said, passage, passage.start + start, context),
+                    rank,
+                    place,
+                    n,
+                    first and block.kind == "paragraph",
+                    words,
+                    above,
                 )
         first = False
+
+
+def _rows(rank: int, passage: Passage, block: prose.Block, n: int, above: frozenset[str]) -> Iterator[_Candidate]:
+    """A row of two cells that explains something: "name: what it is"."""
+    at = block.start
+    for row in passage.text[block.start : block.end].split("\n"):
+        cells = [clean(cell) for cell in re.split(r"(?<!\\)\|", row.strip().strip("|"))]
+        if len(cells) == 2 and all(cells) and _readable(cells[1]):
+            said = f"{cells[0]}: {cells[1]}"
+            words = tuple(prose.stem(w) for w in prose.words(said) if w not in prose.STOPWORDS)
+            context = _context(passage.text, prose.Block("item", at, at + len(row)), at, at + len(row))
+            yield _Candidate(Quote(said, passage, passage.start + at, context), rank, 0, n, False, words, above)
+        at += len(row) + 1
 
 
 def _context(text: str, block: prose.Block, start: int, end: int) -> str:
@@ -231,7 +270,7 @@ def _context(text: str, block: prose.Block, start: int, end: int) -> str:
 
 def clean(sentence: str) -> str:
     """As it reads: one line, links by their words, no bullets, emphasis or tags. Inline code keeps its ticks."""
-    parts = re.split(r"(`+[^`]+`+)", " ".join(sentence.split()))
+    parts = re.split(r"(`+[^`]+`+)", _LINK.sub(r"\1", " ".join(sentence.split())))
     text = "".join(part if part.startswith("`") else _plain(part) for part in parts)
     text = re.sub(r"^(?:>\s*|[-*+•]\s+|\d{1,3}[.)]\s+|\[[ xX]\]\s+)+", "", text.strip())
     return re.sub(r"\s+([,.;:])(?=\s|$)", r"\1", " ".join(text.split())).strip()
@@ -240,7 +279,6 @@ def clean(sentence: str) -> str:
 def _plain(text: str) -> str:
     text = re.sub(r"!\[[^\]]*\](?:\([^)]*\)|\[[^\]]*\])", "", text)
     text = re.sub(r"\[\^[^\]]*\]", "", text)
-    text = re.sub(r"\[([^\]]+)\](?:\([^)]*\)|\[[^\]]*\])", r"\1", text)
     text = re.sub(r"</?[A-Za-z][^<>]*>", "", text)
     text = re.sub(r"(\*{1,3})(?=\S)([^*]+?)(?<=\S)\1", r"\2", text)
     text = re.sub(r"(?<!\w)(_{1,3})(?=\S)([^_]+?)(?<=\S)\1(?!\w)", r"\2", text)
@@ -254,7 +292,7 @@ def _readable(text: str) -> bool:
     cjk = len(re.findall(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]", bare))
     if cjk >= 6:
         return True
-    if len(words) < 4 or len(text) > 700:
+    if len(words) < 4 or len(text) > 700 or re.match(r"[\"'\u201d)\].,;:]+[,;.\s]", text):
         return False
     letters = sum(len(w) for w in words)
     if letters < 0.6 * len(bare.replace(" ", "")) or len(_CODE.findall(bare)) > max(1, len(words) // 8):

@@ -70,6 +70,7 @@ def read(raw: bytes, name: str) -> tuple[str, str]:
     title = ""
     if ending in MARKDOWN:
         title, text = _front_matter(text)
+        text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
     elif ending in HTML or (not ending and text[:200].lstrip().lower().startswith(("<!doctype html", "<html"))):
         title, text = _from_html(text)
     elif ending in RST:
@@ -106,7 +107,7 @@ def _decoded(raw: bytes) -> str:
 
 def _first_heading(text: str) -> str:
     for n, block in enumerate(prose.blocks(text)):
-        if block.kind == "heading":
+        if block.kind == "heading" and (block.level == 1 or n == 0):
             return heading_text(text[block.start : block.end])
         if n > 20:
             break
@@ -140,12 +141,12 @@ def _from_rst(text: str) -> str:
         r"^[ \t]*\.\. (?:code-block|sourcecode|parsed-literal|highlight)::.*$", "\n", text, flags=re.MULTILINE
     )
     text = re.sub(
-        r"^[ \t]*\.\. (?:note|tip|warning|important|hint|caution|deprecated|versionadded|versionchanged)::[ \t]*",
+        r"^[ \t]*\.\. (?:note|tip|warning|important|hint|caution)::[ \t]*",
         "",
         text,
         flags=re.MULTILINE,
     )
-    text = re.sub(r"^[ \t]*\.\.(?: .*)?$", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^[ \t]*\.\.(?:[ \t].*)?$", "", text, flags=re.MULTILINE)
     text = re.sub(r"^[ \t]+:[\w -]+:.*$", "", text, flags=re.MULTILINE)
     text = _RST_ROLE.sub(lambda m: f"`{(m.group(1) or m.group(2) or '').strip()}`", text)
     text = re.sub(r"`([^`<]+?)\s*<[^`>]+>`__?", r"\1", text)
@@ -161,32 +162,35 @@ def _underlined(lines: list[str]) -> str:
     out: list[str] = []
     n = 0
     while n < len(lines):
-        line, under = lines[n], lines[n + 1] if n + 1 < len(lines) else ""
-        rule = _RST_RULE.match(under)
-        if (
-            _RST_RULE.match(line)
-            and rule is None
-            and n + 2 < len(lines)
-            and lines[n + 2].rstrip() == line.rstrip()
-            and under.strip()
-        ):
-            line, rule, n = under.strip(), _RST_RULE.match(line), n + 1  # a line over the title as well
-        if (
-            rule
-            and line.strip()
-            and not line[0].isspace()
-            and not _RST_RULE.match(line)
-            and len(under.rstrip()) >= len(line.rstrip()) * 0.6
-        ):
-            mark = rule.group(1)
+        over = n + 2 < len(lines) and _RST_RULE.match(lines[n]) and lines[n].rstrip() == lines[n + 2].rstrip()
+        title, under = n + bool(over), n + 1 + bool(over)
+        if under < len(lines) and _titled(lines[title].strip() if over else lines[title], lines[under]):
+            if not over and out and out[-1].strip():
+                out.append(lines[n])  # the last line of a paragraph is no title
+                n += 1
+                continue
+            mark = lines[under].strip()[0]
             if mark not in levels:
                 levels.append(mark)
-            out += ["", "#" * min(levels.index(mark) + 1, 6) + " " + line.strip(), ""]
-            n += 2
+            out += ["", "#" * min(levels.index(mark) + 1, 6) + " " + lines[title].strip(), ""]
+            n = under + 1
         else:
             out.append(lines[n])
             n += 1
     return "\n".join(out)
+
+
+def _titled(title: str, under: str) -> bool:
+    """Whether the second line is drawn under the first."""
+    if not _RST_RULE.match(under) or _RST_RULE.match(title):
+        return False
+    size = len(title.rstrip())
+    return (
+        0 < size <= 100
+        and not title[0].isspace()
+        and title.rstrip()[-1] not in ".,;|"
+        and len(under.rstrip()) >= 0.6 * size
+    )
 
 
 def _from_plain(text: str) -> str:

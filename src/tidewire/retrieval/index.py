@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, TypeVar
+
+import msgspec
 
 from tidewire.core import prose
 from tidewire.core.ports import Passage
@@ -16,6 +17,8 @@ from tidewire.retrieval.documents import Document
 from tidewire.retrieval.store import Known, Store
 
 T = TypeVar("T")
+DEPTH: Final = 64  # passages that are looked at again after BM25
+BEGINNING: Final = 50  # characters into a document that still count as its beginning
 LONGEST: Final = 32  # words of a question that are searched for; more say nothing new and cost time
 
 
@@ -42,7 +45,8 @@ class Index:
         match = expression(query)
         if not match or limit < 1:
             return []
-        return await self._reader.run(lambda store: store.search(namespace, match, limit))
+        found = await self._reader.run(lambda store: store.search(namespace, match, max(DEPTH, 2 * limit)))
+        return rerank(query, found)[:limit]
 
     async def rarity(self, namespace: str, terms: Sequence[str]) -> dict[str, float]:
         """How much each word tells passages apart: ln(1 + passages / (1 + passages that hold it))."""
@@ -94,12 +98,25 @@ class _Thread:
             self._pool.shutdown()
 
 
+def rerank(query: str, passages: Sequence[Passage]) -> list[Passage]:
+    """Lift passages whose very heading or title is asked for, and a document's beginning: it says what the thing is."""
+    asked = {prose.stem(w) for w in prose.content_words(query)}
+
+    def lifted(p: Passage) -> float:
+        names = (p.heading.rpartition(" > ")[2] or p.title, p.title)
+        named = any(own and own <= asked for own in ({prose.stem(w) for w in prose.content_words(n)} for n in names))
+        return p.score * (1.25 if named else 1.0) * (1.1 if p.start < BEGINNING else 1.0)
+
+    return sorted((msgspec.structs.replace(p, score=lifted(p)) for p in passages), key=lambda p: -p.score)
+
+
 def expression(query: str) -> str:
-    """A full-text expression that finds any of the query's words, and rates those that stand side by side higher."""
-    terms = prose.words(query)
-    kept = [t for t in dict.fromkeys(terms) if t not in prose.STOPWORDS][:LONGEST]
-    pairs = [f"{a} {b}" for a, b in itertools.pairwise(terms) if a in kept and b in kept]
-    return " OR ".join(_quoted(t) for t in dict.fromkeys(kept + pairs))
+    """A full-text expression that finds any of the query's words.
+
+    Adjacent words are not looked for as phrases: on the NPL collection that took nDCG@10 from 0.45 to 0.38.
+    """
+    terms = prose.content_words(f"{query} {prose.parts(query)}")[:LONGEST]
+    return " OR ".join(_quoted(term) for term in terms)
 
 
 def _quoted(text: str) -> str:
