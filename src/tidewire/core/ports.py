@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from tidewire.core.events import DurabilityClass, Entry, Event, Reason
+from tidewire.core.events import DurabilityClass, Entry, ErrorInfo, Event, Reason
 from tidewire.core.request import Request
 
 
@@ -195,6 +195,10 @@ class Renderer(Protocol):
     def ended(self) -> bool:
         """True once the last bytes have been given out."""
 
+    @property
+    def failure(self) -> ErrorInfo | None:
+        """Set at the end of a stream that failed: an HTTP status, if no byte has been sent yet."""
+
 
 class Dialect(Protocol):
     """A public wire protocol, sans-I/O. projection: name and version of what its cursors count, "<name>/<n>".
@@ -213,14 +217,17 @@ class Dialect(Protocol):
 
     def headers(self, meta: Meta) -> list[tuple[str, str]]: ...
 
+    def origin(self, after: int) -> int:
+        """The entry of the log to read behind, for a client whose cursor is `after`: 0 where rendering needs the whole prefix."""
+
     def stream(self, meta: Meta, after: int = 0) -> Renderer:
-        """Renders from the log's first entry; what the projection numbers up to `after` is left out."""
+        """Renders the log read from `origin(after)` on; what the projection counts up to `after` is left out."""
 
     def whole(self, meta: Meta) -> Renderer:
         """Renders the whole answer as one JSON document at its end."""
 
-    def error(self, info: Any) -> bytes:
-        """An ErrorInfo as a JSON body in the dialect's own shape."""
+    def error(self, info: ErrorInfo) -> bytes:
+        """The error as a JSON body in the dialect's own shape."""
 
 
 class Retriever(Protocol):

@@ -12,7 +12,7 @@ from tidewire.core import ids
 from tidewire.core.errors import BadRequest
 from tidewire.core.events import Entry, ErrorInfo
 from tidewire.core.ports import Meta
-from tidewire.core.request import CONTINUE, Content, DisconnectPolicy, Message, Request, Text, Tool
+from tidewire.core.request import CONTINUE, GRACE, Content, DisconnectPolicy, Message, Request, Text, Tool
 from tidewire.dialects import body
 
 _json = msgspec.json.encode
@@ -56,8 +56,9 @@ class Native:
     projection = "native/1"
     resumes = True
 
-    def __init__(self, form: Form = "sse") -> None:
+    def __init__(self, form: Form = "sse", on_disconnect: DisconnectPolicy = GRACE) -> None:
         self.form = form
+        self._on_disconnect = on_disconnect
         self.media_type = MEDIA[form]
 
     def parse(self, raw: bytes, headers: dict[str, str]) -> tuple[Request, bool]:
@@ -87,7 +88,7 @@ class Native:
             stop=given.stop,
             response_format=given.response_format,
             time_limit=given.time_limit,
-            on_disconnect=_policy(given.on_disconnect, headers),
+            on_disconnect=_policy(given.on_disconnect, headers, self._on_disconnect),
             options=given.options,
             record={"title": question[:80]} if (question := (given.input or "").strip()) else {},
         )
@@ -96,8 +97,11 @@ class Native:
     def headers(self, meta: Meta) -> list[tuple[str, str]]:
         return []
 
+    def origin(self, after: int) -> int:
+        return 0 if self.form == "text" else after
+
     def stream(self, meta: Meta, after: int = 0) -> Lines | Words:
-        return Words() if self.form == "text" else Lines(self.form, after)
+        return Words(after) if self.form == "text" else Lines(self.form)
 
     def whole(self, meta: Meta) -> Document:
         return Document(meta)
@@ -115,9 +119,9 @@ def _messages(given: _Body) -> list[Message]:
     ]
 
 
-def _policy(text: str | None, headers: dict[str, str]) -> DisconnectPolicy | None:
+def _policy(text: str | None, headers: dict[str, str], default: DisconnectPolicy) -> DisconnectPolicy:
     if text is None:
-        return CONTINUE if "respond-async" in headers.get("prefer", "") else None
+        return CONTINUE if "respond-async" in headers.get("prefer", "") else default
     try:
         return DisconnectPolicy.parse(text)
     except ValueError as error:
@@ -125,19 +129,14 @@ def _policy(text: str | None, headers: dict[str, str]) -> DisconnectPolicy | Non
 
 
 class Lines:
-    """Every event as it stands in the log, framed as Server-Sent Events or as lines of JSON. Entries up to `after` are left out."""
+    """Every event as it stands in the log, framed as Server-Sent Events or as lines of JSON."""
 
-    def __init__(self, form: Form, after: int = 0) -> None:
+    def __init__(self, form: Form) -> None:
         self.ended = False
         self.failure: ErrorInfo | None = None
         self._sse = form == "sse"
-        self._after = after
 
     def feed(self, entries: Sequence[Entry]) -> bytes:
-        if entries[0].seq <= self._after:
-            entries = [e for e in entries if e.seq > self._after]
-            if not entries:
-                return b""
         if entries[-1].raw.startswith(b'{"type":"closed"'):
             self.ended = True
         if not self._sse:
@@ -149,9 +148,10 @@ class Lines:
 
 
 class Words:
-    """The text alone, for people and for `curl`. What goes wrong is said in a last line."""
+    """The text alone, for people and for `curl`, of the entries after `after`. What goes wrong is said in a last line."""
 
-    def __init__(self) -> None:
+    def __init__(self, after: int = 0) -> None:
+        self._after = after
         self.ended = False
         self.failure: ErrorInfo | None = None
         self._texts: set[int] = set()
@@ -161,11 +161,11 @@ class Words:
         for entry in entries:
             event = entry.event
             if type(event) is ev.Delta:
-                if event.part in self._texts:
+                if event.part in self._texts and entry.seq > self._after:
                     out.append(event.text)
             elif type(event) is ev.PartStarted:
                 if event.kind == "text":
-                    if self._texts:
+                    if self._texts and entry.seq > self._after:
                         out.append("\n\n")
                     self._texts.add(event.part)
             elif type(event) is ev.Closed:

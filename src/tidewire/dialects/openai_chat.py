@@ -15,7 +15,7 @@ from tidewire.core.errors import BadRequest
 from tidewire.core.events import Delta, Entry, ErrorInfo, Reason
 from tidewire.core.ports import Meta
 from tidewire.core.request import CANCEL, DisconnectPolicy, Request
-from tidewire.dialects import body
+from tidewire.dialects import body, policy
 from tidewire.dialects.openai_messages import error_object, failure, read_messages, read_tools
 
 _json = msgspec.json.encode
@@ -58,6 +58,9 @@ class OpenAIChat:
     resumes = False
     media_type = "text/event-stream; charset=utf-8"
 
+    def __init__(self, on_disconnect: DisconnectPolicy = CANCEL) -> None:
+        self._on_disconnect = on_disconnect
+
     def parse(self, raw: bytes, headers: dict[str, str]) -> tuple[Request, bool]:
         given, plain = body.read(raw, _Body)
         if given.n not in (None, 1):
@@ -83,7 +86,7 @@ class OpenAIChat:
             stop=stop,
             response_format=given.response_format,
             time_limit=given.time_limit,
-            on_disconnect=_policy(headers),
+            on_disconnect=policy.asked(headers, self._on_disconnect),
             options=options,
             record={"usage": True} if (given.stream_options or {}).get("include_usage") else {},
         )
@@ -91,6 +94,9 @@ class OpenAIChat:
 
     def headers(self, meta: Meta) -> list[tuple[str, str]]:
         return []
+
+    def origin(self, after: int) -> int:
+        return 0
 
     def stream(self, meta: Meta, after: int = 0) -> Chunks:
         return Chunks(meta)
@@ -100,16 +106,6 @@ class OpenAIChat:
 
     def error(self, info: ErrorInfo) -> bytes:
         return _json({"error": error_object(info)})
-
-
-def _policy(headers: dict[str, str]) -> DisconnectPolicy:
-    text = headers.get("x-tidewire-on-disconnect")
-    if text is None:
-        return CANCEL
-    try:
-        return DisconnectPolicy.parse(text)
-    except ValueError as error:
-        raise BadRequest(str(error), param="x-tidewire-on-disconnect") from None
 
 
 class Chunks:

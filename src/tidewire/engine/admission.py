@@ -10,13 +10,15 @@ from tidewire.core.errors import Overloaded, ShuttingDown
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """streams: open at once. log_bytes: held in memory by all streams. busy: share of one core's time, 0 to 1, above which
-    new streams are refused (1 or more: never).
+    """streams: open at once. memory_bytes: held by the logs of all streams. busy: share of one core's time, 0 to 1, above
+    which new streams are refused (1 or more: never), but only while at least busy_streams are open: few streams that
+    come and go may well use a whole core, and delay nobody.
     """
 
     streams: int = 2000
-    log_bytes: int = 512 * 1024 * 1024
-    busy: float = 0.9
+    memory_bytes: int = 512 * 1024 * 1024
+    busy: float = 0.85
+    busy_streams: int = 100
 
 
 class Admission:
@@ -37,13 +39,13 @@ class Admission:
             raise Overloaded(
                 f"{streams} of {limits.streams} streams are open (limits.streams); try again soon", retry_after=1.0
             )
-        if (busy := self._load()) > limits.busy:
+        if streams >= limits.busy_streams and (busy := self._load()) > limits.busy:
             raise Overloaded(
                 f"this server is {busy:.0%} busy, above its limit of {limits.busy:.0%} (limits.busy); try again soon",
                 retry_after=1.0,
             )
-        if streams % 16 == 0 and (held := self._held()) > limits.log_bytes:
+        if streams % 16 == 0 and (held := self._held()) > limits.memory_bytes:
             raise Overloaded(
-                f"the streams in memory hold {held >> 20} of {limits.log_bytes >> 20} MiB (limits.log_bytes); try again later",
+                f"the streams in memory hold {held >> 20} of {limits.memory_bytes >> 20} MiB (limits.memory_bytes); try again later",
                 retry_after=5.0,
             )

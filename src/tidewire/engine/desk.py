@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
@@ -33,6 +33,7 @@ class Terms(msgspec.Struct, frozen=True):
 
     stream_s: float = 1800.0
     stream_bytes: int = 16 * 1024 * 1024
+    stream_events: int = 500_000
     keep_s: float = 900.0
     readers: int = 64
     ahead: int = 0
@@ -41,15 +42,15 @@ class Terms(msgspec.Struct, frozen=True):
 class Desk:
     """Implements `core.ports.Desk`.
 
-    find_provider: the provider for a model name; raises UnknownModel. stages: made afresh for each request.
+    find_provider: the provider for a model name, and its own name for it; raises UnknownModel. stages: made afresh for each request.
     """
 
     def __init__(
         self,
         log: Log,
         *,
-        find_provider: Callable[[str], Provider],
-        models: Callable[[], Sequence[Provider]],
+        find_provider: Callable[[str], Awaitable[tuple[Provider, str]]],
+        models: Callable[[], Awaitable[Sequence[ModelInfo]]],
         admission: Admission,
         stages: Callable[[Request], list[Stage]],
         steps: Sequence[Step],
@@ -59,7 +60,7 @@ class Desk:
     ) -> None:
         self._log = log
         self._find_provider = find_provider
-        self._providers = models
+        self._models = models
         self._admission = admission
         self._stages = stages
         self._steps = steps
@@ -75,7 +76,7 @@ class Desk:
     async def start(self, request: Request) -> Meta:
         try:
             self._admission.check(len(self._runs))
-            provider = self._find_provider(request.model)
+            provider, name = await self._find_provider(request.model)
         except TidewireError as error:
             self._meter.refused(error.kind)
             raise
@@ -99,13 +100,14 @@ class Desk:
             record=request.record,
         )
         run = Run(
-            request,
+            msgspec.structs.replace(request, model=name),
             meta,
             provider=provider,
             steps=self._steps,
             stages=self._stages(request),
             time_limit=min(request.time_limit or self._terms.stream_s, self._terms.stream_s),
             size_limit=self._terms.stream_bytes,
+            event_limit=self._terms.stream_events,
             meter=self._meter,
             loop=self._loop,
             done=self._done,
@@ -164,8 +166,7 @@ class Desk:
         await self._log.delete(tenant, stream)
 
     async def models(self) -> Sequence[ModelInfo]:
-        found = await asyncio.gather(*(p.models() for p in self._providers()), return_exceptions=True)
-        return [m for models in found if not isinstance(models, BaseException) for m in models]
+        return await self._models()
 
     # What the server needs
 

@@ -55,6 +55,7 @@ class Run:
         stages: Sequence[Stage],
         time_limit: float,
         size_limit: int,
+        event_limit: int,
         meter: Meter,
         loop: asyncio.AbstractEventLoop,
         done: Callable[[Run], None],
@@ -69,6 +70,7 @@ class Run:
         self._stages = stages
         self._time_limit = time_limit
         self._size_left = size_limit
+        self._event_limit = event_limit
         self._meter = meter
         self._loop = loop
         self._done = done
@@ -307,7 +309,7 @@ class Run:
             self._latest = now
         self._writer.append(entries)
         self._size_left -= size
-        if self._size_left < 0 and not self.ended.is_set():
+        if (self._size_left < 0 or seq > self._event_limit) and not self.ended.is_set():
             self.stop("size_limit")
 
     def _note(self, event: Event) -> bool:

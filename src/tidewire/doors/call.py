@@ -1,0 +1,162 @@
+"""One HTTP request, as the routes see it: read with limits, answered in JSON, or handed to a pump."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+from starlette.types import Receive, Scope, Send
+
+from tidewire.core.errors import BadRequest, InternalError, TidewireError, TooLarge
+from tidewire.core.events import ErrorInfo
+from tidewire.doors.access import Access
+from tidewire.doors.connection import Wire, find
+from tidewire.doors.pump import error_headers
+
+log = logging.getLogger("tidewire.door")
+
+
+class ClientGone(Exception):
+    """The client closed the connection before its request was read."""
+
+
+class Call:
+    """headers: lower-case names. query and path: parameters."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, body_limit: int) -> None:
+        self.scope = scope
+        self.headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
+        self.path: dict[str, str] = scope.get("path_params", {})
+        self.tenant = ""
+        self.extra: list[tuple[str, str]] = []  # headers that every answer to this request carries
+        self._receive = receive
+        self._send = send
+        self._body_limit = body_limit
+        self._wire: Wire | None = None
+        self._query: dict[str, str] | None = None
+
+    @property
+    def query(self) -> dict[str, str]:
+        if self._query is None:
+            self._query = dict(parse_qsl(self.scope["query_string"].decode("latin-1"), keep_blank_values=True))
+        return self._query
+
+    def number(self, name: str, otherwise: int) -> int:
+        """A whole number of the query. Raises BadRequest."""
+        text = self.query.get(name)
+        return otherwise if text is None else whole(text, name)
+
+    async def body(self) -> bytes:
+        """The whole body. Raises TooLarge, or ClientGone when the client left before its end."""
+        limit = self._body_limit
+        try:
+            declared = int(self.headers.get("content-length", "0"))
+        except ValueError:
+            raise BadRequest("content-length is not a number") from None
+        pieces: list[bytes] = []
+        size = declared
+        while size <= limit:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            pieces.append(message["body"])
+            if not message.get("more_body"):
+                return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            size = max(declared, sum(map(len, pieces)))
+        self.headers["connection"] = "close"  # the rest of the body is not read
+        raise TooLarge(f"the body is over the limit of {limit} bytes (limits.body_bytes)", code="body_too_large")
+
+    def take(self) -> Wire:
+        """The connection, to stream on."""
+        self._wire = find(self.scope).take()
+        return self._wire
+
+    async def json(self, value: Any, status: int = 200, headers: list[tuple[str, str]] | None = None) -> None:
+        await self.reply(status, [("content-type", "application/json"), *(headers or [])], msgspec.json.encode(value))
+
+    async def reply(self, status: int, headers: list[tuple[str, str]], body: bytes = b"") -> None:
+        raw = [(k.encode(), v.encode("latin-1")) for k, v in (*headers, *self.extra)]
+        if status != 204:
+            raw.append((b"content-length", b"%d" % len(body)))
+        if self.headers.get("connection") == "close":
+            raw.append((b"connection", b"close"))
+        await self._send({"type": "http.response.start", "status": status, "headers": raw})
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def fail(self, info: ErrorInfo, render: Callable[[ErrorInfo], bytes]) -> None:
+        body = render(info)
+        wire = self._wire
+        if wire is None:
+            await self.reply(info.status, error_headers(info), body)
+        elif wire.started:
+            wire.abort()
+        else:
+            headers = [*error_headers(info), *self.extra]
+            wire.end(wire.head(info.status, headers, length=len(body)) + body)
+
+
+def whole(text: str, name: str) -> int:
+    """A cursor or a count. Raises BadRequest."""
+    if text.isascii() and text.removeprefix("-").isdigit() and len(text) <= 18:
+        return int(text)
+    raise BadRequest(f"{name} is {text[:40]!r}; it must be a whole number", param=name)
+
+
+class Origins:
+    """Which web origins may call from a browser (CORS). "*" allows all; the server's own page needs none."""
+
+    def __init__(self, allowed: Sequence[str]) -> None:
+        self._allowed = frozenset(allowed)
+
+    def allow(self, call: Call) -> bool:
+        """Adds the headers that a browser looks for; True when it only asked beforehand, and needs no more than these."""
+        origin = call.headers["origin"]
+        if origin not in self._allowed and "*" not in self._allowed:
+            return False
+        call.extra += [("access-control-allow-origin", origin), ("vary", "origin")]
+        call.extra.append(("access-control-expose-headers", "x-tidewire-stream, x-workflow-run-id, retry-after"))
+        if call.scope["method"] != "OPTIONS":
+            return False
+        asked = call.headers.get("access-control-request-headers", "")
+        call.extra.append(("access-control-allow-methods", "GET, POST, DELETE, OPTIONS"))
+        call.extra.append(("access-control-allow-headers", asked if len(asked) < 1000 else ""))
+        call.extra.append(("access-control-max-age", "600"))
+        return True
+
+
+class Endpoint:
+    """A route: checks the key, runs the handler, and turns what it raises into the dialect's error shape."""
+
+    def __init__(
+        self,
+        handle: Callable[[Call], Awaitable[None]],
+        error: Callable[[ErrorInfo], bytes],
+        access: Access,
+        origins: Origins,
+        body_limit: int,
+    ) -> None:
+        self._handle = handle
+        self._origins = origins
+        self._error = error
+        self._access = access
+        self._body_limit = body_limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        call = Call(scope, receive, send, self._body_limit)
+        try:
+            if "origin" in call.headers and self._origins.allow(call):
+                await call.reply(204, [])
+                return
+            key = call.query.get("key") if scope["method"] == "GET" else None
+            call.tenant = self._access.check(call.headers, key)
+            await self._handle(call)
+        except ClientGone:
+            return
+        except TidewireError as error:
+            await call.fail(error.info(), self._error)
+        except Exception:  # supervisor boundary: a defect costs this request only
+            log.exception("a defect in a route", extra={"path": scope["path"]})
+            await call.fail(InternalError("something went wrong in the server; its log says what").info(), self._error)

@@ -1,0 +1,263 @@
+"""uvicorn's HTTP connection, with what it lacks: a response whose bytes go straight to the socket, deadlines, and size limits.
+
+Every route is plain ASGI until its answer streams; then the route takes the connection's `Wire` and writes to the transport
+itself, without a task, a queue or an ASGI message per token. Measured: docs/decisions/0002-server-and-driver.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+REASONS: Final = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in HTTPStatus}
+REASONS[499] = b"HTTP/1.1 499 Client Closed Request\r\n"
+EXTENSION: Final = "tidewire.connection"
+
+
+class Bounds(msgspec.Struct, frozen=True):
+    """Limits of one connection. Seconds and bytes.
+
+    write_buffer: what may wait in this process for a reader that does not read, before the log is not read for it.
+    stall: how long a reader may take nothing at all before its connection is closed; it resumes.
+    """
+
+    header_bytes: int = 65536
+    header_s: float = 10.0
+    body_s: float = 30.0
+    write_buffer: int = 65536
+    stall_s: float = 30.0
+
+
+class Connection(HttpToolsProtocol):
+    """One client connection. `bounds` and `everybody` are set by `configure` before the server starts."""
+
+    bounds = Bounds()
+    everybody: set[Connection]
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        transport.set_write_buffer_limits(high=self.bounds.write_buffer)
+        self.wire: Wire | None = None
+        self._head = 0  # bytes of the head so far
+        self._in_head = True
+        self._in_body = False
+        self._deadline = time.monotonic() + self.bounds.header_s
+        self._clock = time.monotonic
+        self.everybody.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.everybody.discard(self)
+        wire, self.wire = self.wire, None
+        super().connection_lost(exc)
+        if wire is not None:
+            wire.lost()
+
+    def data_received(self, data: bytes) -> None:
+        if self._in_head:
+            if not self._deadline:
+                self._deadline = self._clock() + self.bounds.header_s
+            self._head += len(data)
+            if self._head > self.bounds.header_bytes and not self._ends_head(data):
+                self.refuse(431, "header_too_large", f"the request's head is over {self.bounds.header_bytes} bytes")
+                return
+        super().data_received(data)
+
+    def _ends_head(self, data: bytes) -> bool:
+        """Whether the head ended within the limit, and a body brought the bytes over it."""
+        over = self._head - len(data)
+        end = data.find(b"\r\n\r\n")
+        return end >= 0 and over + end <= self.bounds.header_bytes
+
+    def on_message_begin(self) -> None:
+        self._in_head = True
+        super().on_message_begin()
+        self.scope["extensions"] = {EXTENSION: self}  # type: ignore[dict-item]
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._in_body = True
+        self._head = 0
+        self._deadline = self._clock() + self.bounds.body_s
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._in_body = False
+        self._deadline = 0.0
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        self._in_head = True
+        self._head = 0
+        super().on_response_complete()
+
+    def handle_websocket_upgrade(self) -> None:
+        self.everybody.discard(self)  # another protocol has the transport from here on
+        super().handle_websocket_upgrade()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self.wire is not None:
+            self.wire.blocked()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self.wire is not None:
+            self.wire.freed()
+
+    def send_400_response(self, msg: str) -> None:
+        self.refuse(400, "invalid_http", "the request is not valid HTTP/1.1")
+
+    def refuse(self, status: int, code: str, message: str) -> None:
+        """Answer a request that never became one, and close."""
+        if self.transport.is_closing():
+            return
+        if self.cycle is not None and not self.cycle.response_complete and self.cycle.response_started:
+            self.transport.abort()
+            return
+        error = {"code": code, "message": message, "status": status, "type": "invalid_request_error", "param": None}
+        body = msgspec.json.encode({"error": error})
+        head = (
+            b"%sserver: tidewire\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(head % (REASONS[status], len(body)) + body)
+        self.transport.close()
+
+    def check(self, now: float) -> None:
+        """Called each second for every connection: one coarse sweep instead of a timer each."""
+        wire = self.wire
+        if wire is not None:
+            wire.tick(now)
+        elif self._deadline and now > self._deadline:
+            if self._in_body:
+                self.refuse(408, "slow_body", f"the body did not arrive within {self.bounds.body_s:g} s")
+            elif self._in_head:
+                self.refuse(408, "slow_header", f"the request's head did not arrive within {self.bounds.header_s:g} s")
+
+    def take(self) -> Wire:
+        """The response of the current request, for its route to write."""
+        self.wire = Wire(self, self.cycle)
+        self.flow.resume_reading()  # a large body may have paused it: a client that leaves must be seen
+        return self.wire
+
+
+class Wire:
+    """One response, written straight to the socket. Its three callbacks run on the event loop and must not raise."""
+
+    __slots__ = (
+        "_blocked_since",
+        "_chunked",
+        "_connection",
+        "_cycle",
+        "_transport",
+        "_write",
+        "clear",
+        "on_free",
+        "on_lost",
+        "on_tick",
+        "started",
+    )
+
+    def __init__(self, connection: Connection, cycle: RequestResponseCycle) -> None:
+        self._connection = connection
+        self._cycle = cycle
+        self._transport = connection.transport
+        self._write = connection.transport.write
+        self._chunked = True
+        self._blocked_since = 0.0
+        self.clear = not connection.flow.write_paused  # the client takes what is written
+        self.started = False
+        self.on_lost: Callable[[], None] = _nothing
+        self.on_free: Callable[[], None] = _nothing
+        self.on_tick: Callable[[float], None] = _ignore
+
+    def head(self, status: int, headers: Sequence[tuple[str, str]], *, length: int | None = None) -> bytes:
+        """The bytes of the head; write them with the first bytes of the body, in one call."""
+        cycle = self._cycle
+        self.started = cycle.response_started = True
+        lines = [
+            REASONS[status],
+            b"server: tidewire\r\n",
+            *(b"%s: %s\r\n" % (n.encode(), v.encode("latin-1")) for n, v in headers),
+        ]
+        self._chunked = length is None and cycle.scope["http_version"] == "1.1"
+        if length is not None:
+            lines.append(b"content-length: %d\r\n" % length)
+        elif self._chunked:
+            lines.append(b"transfer-encoding: chunked\r\n")
+        else:
+            cycle.keep_alive = False
+        if not cycle.keep_alive:
+            lines.append(b"connection: close\r\n")
+        lines.append(b"\r\n")
+        return b"".join(lines)
+
+    def chunk(self, data: bytes) -> bytes:
+        return b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data
+
+    def write(self, raw: bytes) -> None:
+        """Bytes as they are: of a head, and of chunks made by `chunk`."""
+        self._write(raw)
+
+    def send(self, data: bytes) -> None:
+        """A piece of the body, in a chunk of its own."""
+        self._write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+
+    def end(self, raw: bytes = b"") -> None:
+        """Last bytes, and the end of the response: the connection goes back to serving requests."""
+        connection, cycle = self._connection, self._cycle
+        if self._chunked:
+            raw += b"0\r\n\r\n"
+        if raw:
+            self._write(raw)
+        connection.wire = None
+        cycle.response_complete = True
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            self._transport.close()
+        connection.on_response_complete()
+
+    def abort(self) -> None:
+        """Break the connection: the client sees that the response is not whole, and may resume."""
+        self._transport.abort()
+
+    def lost(self) -> None:
+        self.clear = False
+        self.on_lost()
+
+    def blocked(self) -> None:
+        self.clear = False
+        self._blocked_since = time.monotonic()
+
+    def freed(self) -> None:
+        self.clear = True
+        self._blocked_since = 0.0
+        self.on_free()
+
+    def tick(self, now: float) -> None:
+        if self._blocked_since and now - self._blocked_since > self._connection.bounds.stall_s:
+            self.abort()
+        else:
+            self.on_tick(now)
+
+
+def configure(bounds: Bounds) -> type[Connection]:
+    """A connection class with these bounds, and its own register of open connections."""
+    return type("BoundConnection", (Connection,), {"bounds": bounds, "everybody": set()})
+
+
+def find(scope: Any) -> Connection:
+    """The connection of an ASGI request. Only servers started by Tidewire have one."""
+    connection: Connection = scope["extensions"][EXTENSION]
+    return connection
+
+
+def _nothing() -> None: ...
+
+
+def _ignore(now: float) -> None: ...

@@ -1,0 +1,79 @@
+"""Start and follow over HTTP, the same for every dialect: a fix made here is made for every route."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from tidewire.core.meter import Meter
+from tidewire.core.ports import Desk, Dialect, Meta
+from tidewire.core.request import Request
+from tidewire.doors.call import Call
+from tidewire.doors.pump import Pump
+
+HEADERS: Final = [("cache-control", "no-cache, no-transform"), ("x-accel-buffering", "no")]
+HEARTBEATS: Final = {"text/event-stream": b": \n\n", "application/x-ndjson": b"\n"}
+
+
+class Manner(msgspec.Struct, frozen=True):
+    """heartbeat: seconds of silence before a comment. retry: milliseconds that an EventSource waits before it comes back."""
+
+    heartbeat: int = 15
+    retry: int = 1000
+
+
+class Streaming:
+    """Serves a desk over HTTP."""
+
+    def __init__(self, desk: Desk, manner: Manner, meter: Meter) -> None:
+        self.desk = desk
+        self._manner = manner
+        self._meter = meter
+
+    async def start(self, call: Call, dialect: Dialect) -> None:
+        """Parse the body, open the stream, and answer it: streamed or whole, as the client asks."""
+        request, streamed = dialect.parse(await call.body(), call.headers)
+        meta = await self.open(call, request)
+        await self.send(call, dialect, meta, whole=not streamed)
+
+    async def open(self, call: Call, request: Request) -> Meta:
+        request.tenant = call.tenant
+        return await self.desk.start(request)
+
+    async def follow(
+        self, call: Call, dialect: Dialect, stream: str, after: int, *, whole: bool = False, preamble: bytes = b""
+    ) -> None:
+        meta = await self.desk.meta(call.tenant, stream)
+        self._meter.resumed(dialect.name)
+        await self.send(call, dialect, meta, after=after, whole=whole, preamble=preamble)
+
+    async def send(
+        self, call: Call, dialect: Dialect, meta: Meta, *, after: int = 0, whole: bool = False, preamble: bytes = b""
+    ) -> None:
+        """Carry a stream to this client. From here on its leaving is seen at once."""
+        media = "application/json" if whole else dialect.media_type
+        headers = [
+            ("content-type", media),
+            *HEADERS,
+            ("x-tidewire-stream", meta.stream),
+            *dialect.headers(meta),
+            *call.extra,
+        ]
+        pump = Pump(
+            call.take(),
+            dialect.whole(meta) if whole else dialect.stream(meta, after),
+            headers=headers,
+            refuse=dialect.error,
+            whole=whole,
+            preamble=preamble,
+            heartbeat=b"" if whole else HEARTBEATS.get(media.partition(";")[0], b""),
+            beat=self._manner.heartbeat,
+        )
+        origin = 0 if whole else dialect.origin(after)
+        await pump.run(lambda wake: self.desk.follow(meta.tenant, meta.stream, origin, wake))
+
+    @property
+    def retry(self) -> bytes:
+        """The first bytes of a native event stream."""
+        return b"retry: %d\n\n" % self._manner.retry

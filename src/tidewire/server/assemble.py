@@ -1,0 +1,164 @@
+"""The one place that knows every room: settings in, a running house out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from tidewire.core.ports import Log, Provider, Stage
+from tidewire.core.request import Request
+from tidewire.dialects.openai_chat_host import ChatHost
+from tidewire.engine.admission import Admission, Limits
+from tidewire.engine.desk import Desk, Terms
+from tidewire.providers.compatible import Compatible
+from tidewire.providers.extractive import Extractive
+from tidewire.providers.local_hosts import discover
+from tidewire.retrieval.index import Index
+from tidewire.server.catalogue import Catalogue
+from tidewire.server.kinds import KINDS, Parts
+from tidewire.server.load import Load
+from tidewire.server.settings import Settings
+from tidewire.stages.limit import Limit
+from tidewire.stages.stop import Stop
+from tidewire.stores.lock import DataLock
+from tidewire.stores.memory import MemoryLog
+from tidewire.stores.sqlite import SqliteLog
+from tidewire.telemetry.looplag import LoopLag
+from tidewire.telemetry.metrics import Metrics
+
+log = logging.getLogger("tidewire.server")
+
+EXPIRE_EVERY: Final = 5.0  # seconds
+
+
+class House(msgspec.Struct, frozen=True):
+    """What the doors are built on."""
+
+    settings: Settings
+    desk: Desk
+    catalogue: Catalogue
+    admission: Admission
+    metrics: Metrics
+
+
+def stages(request: Request) -> list[Stage]:
+    """What is done to each event of this request's answer."""
+    out: list[Stage] = []
+    if request.stop:
+        out.append(Stop(request.stop))
+    if request.max_tokens is not None:
+        out.append(Limit(request.max_tokens))
+    return out
+
+
+def projections(name: str) -> str:
+    """Name and version of what a dialect's cursors count, pinned in each stream's meta."""
+    return f"{name}/1"
+
+
+@contextlib.asynccontextmanager
+async def house(settings: Settings, *, own_port: int) -> AsyncIterator[House]:
+    """Everything behind the doors, started; all of it is stopped and stored when the context is left."""
+    async with contextlib.AsyncExitStack() as stack:
+        store = _log(settings, stack)
+        metrics = Metrics(store.size)
+        lag = LoopLag(metrics.late)
+        load = Load()
+        index = Index(Path(settings.data) / "index.db")
+        stack.push_async_callback(index.close)
+        catalogue = Catalogue(
+            await _providers(settings, index, own_port), settings.models.aliases, settings.models.default
+        )
+        stack.push_async_callback(catalogue.close)
+        admission = Admission(_limits(settings), load=lambda: load.share, held=lambda: store.size()[1])
+        desk = Desk(
+            store,
+            find_provider=catalogue.find,
+            models=catalogue.models,
+            admission=admission,
+            stages=stages,
+            steps=(),
+            terms=_terms(settings),
+            meter=metrics,
+            projection=projections,
+        )
+        orphans = await store.start()
+        stack.push_async_callback(store.close)
+        await desk.recover(orphans)
+        await catalogue.refresh()
+        for part in (lag, load):
+            part.start()
+            stack.callback(part.stop)
+        sweeping = asyncio.create_task(_expire(desk))
+        stack.callback(sweeping.cancel)
+        try:
+            yield House(settings, desk, catalogue, admission, metrics)
+        finally:
+            await desk.drain(0.0)
+
+
+def _log(settings: Settings, stack: contextlib.AsyncExitStack) -> Log:
+    if settings.log.store == "memory":
+        return MemoryLog()
+    folder = Path(settings.data)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = DataLock(folder)
+    lock.acquire()
+    stack.callback(lock.release)
+    durability = settings.log.durability
+    return SqliteLog(settings.log_path, "disk" if durability == "disk" else "process")
+
+
+async def _providers(settings: Settings, index: Index, own_port: int) -> list[Provider]:
+    parts = Parts(settings, index)
+    out: list[Provider] = [KINDS.find(given.kind)(name, given, parts) for name, given in settings.providers.items()]
+    names = {p.name for p in out}
+    if settings.models.discover:
+        for found in await discover(os.environ, own_ports=(own_port,)):
+            if found.name in names:
+                continue
+            key = os.environ.get(found.key_env) if found.key_env else None
+            out.append(
+                Compatible(found.name, found.base_url, ChatHost(), api_key=key, prefix=f"{found.name}/", note=found.why)
+            )
+    if "extractive" not in names:
+        out.append(Extractive(index, interval=1 / settings.retrieval.pace))
+    return out
+
+
+def _limits(settings: Settings) -> Limits:
+    limits = settings.limits
+    return Limits(
+        streams=limits.streams,
+        memory_bytes=limits.memory_bytes,
+        busy=limits.busy,
+        busy_streams=limits.busy_streams,
+    )
+
+
+def _terms(settings: Settings) -> Terms:
+    limits, streams = settings.limits, settings.streams
+    return Terms(
+        stream_s=limits.stream_s,
+        stream_bytes=limits.stream_bytes,
+        stream_events=limits.stream_events,
+        keep_s=streams.keep_s,
+        readers=limits.readers_per_stream,
+        ahead=streams.ahead_events if streams.unread == "pause" else 0,
+    )
+
+
+async def _expire(desk: Desk) -> None:
+    while True:
+        await asyncio.sleep(EXPIRE_EVERY)
+        try:
+            await desk.expire()
+        except Exception:  # supervisor boundary: the sweep tries again
+            log.exception("expired streams could not be removed; trying again")

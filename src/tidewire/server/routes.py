@@ -1,0 +1,143 @@
+"""Every address of the server, and which door answers there."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import msgspec
+from starlette.routing import BaseRoute, Route, Router, WebSocketRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from tidewire.console import ASSETS
+from tidewire.core.errors import NotFound, TidewireError
+from tidewire.core.events import ErrorInfo
+from tidewire.core.request import DisconnectPolicy
+from tidewire.dialects.native import Form, Native
+from tidewire.dialects.openai_chat import OpenAIChat
+from tidewire.doors.access import Access
+from tidewire.doors.call import Call, Endpoint, Origins
+from tidewire.doors.native import NativeRoutes
+from tidewire.doors.openai import OpenAIRoutes
+from tidewire.doors.static import ConsoleRoutes, HealthRoutes
+from tidewire.doors.streaming import Manner, Streaming
+from tidewire.doors.websocket import WebSocketDoor
+from tidewire.server.assemble import House
+from tidewire.server.settings import Settings
+from tidewire.telemetry.metrics import CONTENT_TYPE
+
+FORMS: Final[tuple[Form, ...]] = ("sse", "ndjson", "text")
+Handle = Callable[[Call], Awaitable[None]]
+Shape = Callable[[ErrorInfo], bytes]
+
+
+class Policies(msgspec.Struct, frozen=True):
+    """What a lost connection means, by dialect."""
+
+    native: DisconnectPolicy
+    openai_chat: DisconnectPolicy
+    openai_responses: DisconnectPolicy
+    ui_messages: DisconnectPolicy
+
+
+class Routes:
+    """Collects routes: each is a path, its handlers by method, and the error shape of its dialect."""
+
+    def __init__(self, access: Access, origins: Origins, body_limit: int) -> None:
+        self._access = access
+        self._origins = origins
+        self._body_limit = body_limit
+        self.all: list[BaseRoute] = []
+
+    def add(self, path: str, shape: Shape, *, open_to_all: bool = False, **handlers: Handle) -> None:
+        """handlers: get=…, post=…, delete=…"""
+        access = Access() if open_to_all else self._access
+        endpoints = {
+            method.upper(): Endpoint(handle, shape, access, self._origins, self._body_limit)
+            for method, handle in handlers.items()
+        }
+        self.all.append(Route(path, _Methods(endpoints, shape)))
+
+
+class _Methods:
+    """One path, by method. 405 in the dialect's own shape for the others; HEAD is GET without a body to most readers."""
+
+    def __init__(self, endpoints: dict[str, Endpoint], shape: Shape) -> None:
+        self._endpoints = endpoints
+        self._shape = shape
+        self._first = next(iter(endpoints.values()))
+        self._allowed = ", ".join(endpoints)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        method = scope["method"]
+        endpoint = self._endpoints.get(method)
+        if endpoint is None and method == "OPTIONS":
+            endpoint = self._first
+        if endpoint is not None:
+            await endpoint(scope, receive, send)
+            return
+        error = TidewireError(f"{method} is not possible here; {self._allowed} is", code="method_not_allowed")
+        error.status = 405
+        call = Call(scope, receive, send, 0)
+        call.extra.append(("allow", self._allowed))
+        await call.fail(error.info(), self._shape)
+
+
+def router(house: House) -> ASGIApp:
+    settings = house.settings
+    limits = settings.limits
+    manner = Manner(heartbeat=max(1, round(settings.streams.heartbeat_s)), retry=settings.streams.retry_ms)
+    streaming = Streaming(house.desk, manner, house.metrics)
+    access = Access(settings.server.api_key or None)
+    routes = Routes(access, Origins(settings.server.origins), limits.body_bytes)
+
+    when = _policies(settings)
+
+    native = NativeRoutes(streaming, {form: Native(form, when.native) for form in FORMS})
+    shape = Native().error
+    routes.add("/v1/streams", shape, post=native.start, get=native.find)
+    routes.add("/v1/streams/{stream}", shape, get=native.meta, delete=native.delete)
+    routes.add("/v1/streams/{stream}/events", shape, get=native.follow)
+    routes.add("/v1/streams/{stream}/cancel", shape, post=native.cancel)
+
+    chat = OpenAIChat(when.openai_chat)
+    openai = OpenAIRoutes(streaming, chat)
+    routes.add("/v1/chat/completions", chat.error, post=openai.completions)
+    routes.add("/v1/models", chat.error, get=openai.models)
+    routes.add("/v1/models/{model:path}", chat.error, get=openai.model)
+
+    console = ConsoleRoutes(ASSETS)
+    routes.add("/", shape, open_to_all=True, get=console.page)
+    routes.add("/console/{file}", shape, open_to_all=True, get=console.file)
+
+    health = HealthRoutes(lambda: "draining" if house.admission.draining else None, house.metrics.render, CONTENT_TYPE)
+    routes.add("/healthz", shape, open_to_all=True, get=health.healthz)
+    routes.add("/readyz", shape, open_to_all=True, get=health.readyz)
+    routes.add("/metrics", shape, get=health.metrics)
+
+    socket = WebSocketDoor(
+        house.desk,
+        Native("sse", when.native),
+        access,
+        house.metrics,
+        limit=limits.sockets_streams,
+        heartbeat=settings.streams.heartbeat_s,
+        stall=limits.write_stall_s,
+        frame_bytes=limits.body_bytes,
+        origins=frozenset(settings.server.origins),
+    )
+    routes.all.append(WebSocketRoute("/v1/ws", socket))
+    return Router(routes.all, default=_nowhere, redirect_slashes=False)
+
+
+def _policies(settings: Settings) -> Policies:
+    given = settings.streams.disconnect
+    return Policies(**{name: DisconnectPolicy.parse(getattr(given, name)) for name in given.__struct_fields__})
+
+
+async def _nowhere(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1000})
+        return
+    error = NotFound(f"there is nothing at {scope['path'][:200]}; the routes are listed in the protocol reference")
+    await Call(scope, receive, send, 0).fail(error.info(), lambda info: msgspec.json.encode({"error": info}))
