@@ -15,12 +15,16 @@ from tidewire.core.events import ErrorInfo
 from tidewire.core.request import DisconnectPolicy
 from tidewire.dialects.native import Form, Native
 from tidewire.dialects.openai_chat import OpenAIChat
+from tidewire.dialects.openai_responses import OpenAIResponses
+from tidewire.dialects.ui_messages import UIMessages
 from tidewire.doors.access import Access
 from tidewire.doors.call import Call, Endpoint, Origins
 from tidewire.doors.native import NativeRoutes
 from tidewire.doors.openai import OpenAIRoutes
+from tidewire.doors.responses import ResponsesRoutes
 from tidewire.doors.static import ConsoleRoutes, HealthRoutes
 from tidewire.doors.streaming import Manner, Streaming
+from tidewire.doors.ui import UIRoutes
 from tidewire.doors.websocket import WebSocketDoor
 from tidewire.server.assemble import House
 from tidewire.server.settings import Settings
@@ -105,6 +109,19 @@ def router(house: House) -> ASGIApp:
     routes.add("/v1/chat/completions", chat.error, post=openai.completions)
     routes.add("/v1/models", chat.error, get=openai.models)
     routes.add("/v1/models/{model:path}", chat.error, get=openai.model)
+
+    stored = OpenAIResponses(when.openai_responses)
+    responses = ResponsesRoutes(streaming, stored)
+    routes.add("/v1/responses", stored.error, post=responses.create)
+    routes.add("/v1/responses/{response}", stored.error, get=responses.retrieve, delete=responses.delete)
+    routes.add("/v1/responses/{response}/cancel", stored.error, post=responses.cancel)
+    routes.add("/v1/responses/{response}/input_items", stored.error, get=responses.input_items)
+
+    chunks = UIMessages("default", when.ui_messages)
+    ui = UIRoutes(streaming, chunks)
+    routes.add("/api/chat", chunks.error, post=ui.start)
+    routes.add("/api/chat/{id}/stream", chunks.error, get=ui.resume)
+    routes.add("/api/chat/{id}/stop", chunks.error, post=ui.stop)
 
     console = ConsoleRoutes(ASSETS)
     routes.add("/", shape, open_to_all=True, get=console.page)

@@ -1,0 +1,121 @@
+"""The AI SDK's own client code, unmodified, against a running server: what `useChat` does, without the browser."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent / "ai_sdk"
+INSTALLED = HERE / "node_modules" / ".package-lock.json"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def packages():
+    """The packages of the lock file, installed once."""
+    npm = shutil.which("npm")
+    if npm is None or shutil.which("node") is None:
+        pytest.skip("node and npm are not installed")
+    if INSTALLED.exists() and INSTALLED.stat().st_mtime > (HERE / "package-lock.json").stat().st_mtime:
+        return
+    done = subprocess.run([npm, "ci"], cwd=HERE, capture_output=True, text=True, timeout=120, check=False)
+    if done.returncode:
+        pytest.skip(f"npm could not install the packages: {done.stderr.strip().splitlines()[-1:]}")
+
+
+@pytest.fixture
+def play(server_url):
+    async def play(scenario: str):
+        process = await asyncio.create_subprocess_exec(
+            "node", "talk.mjs", server_url, scenario, cwd=HERE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        try:
+            out, err = await asyncio.wait_for(process.communicate(), 60)
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        assert process.returncode == 0, err.decode()
+        return json.loads(out)
+
+    return play
+
+
+def words(message) -> str:
+    return "".join(part["text"] for part in message["parts"] if part["type"] == "text")
+
+
+async def test_a_message_streams_into_use_chat(play):
+    seen = await play("streams")
+    assert seen["kinds"][:2] == ["start", "start-step"]
+    assert seen["kinds"][-3:] == ["message-metadata", "finish-step", "finish"]
+    assert words(seen["message"]) == seen["said"]
+    assert seen["said"].startswith("A river")
+    assert seen["message"]["metadata"]["usage"]["outputTokens"] == 40
+
+
+async def test_a_chat_of_two_turns_keeps_its_messages(play):
+    seen = await play("chats")
+    assert [m["role"] for m in seen["messages"]] == ["user", "assistant", "user", "assistant"]
+    first = seen["messages"][1]
+    assert [p["type"] for p in first["parts"]] == ["step-start", "reasoning", "text"]
+    assert all(p["state"] == "done" for p in first["parts"][1:])
+    assert seen["status"] == "ready"
+    assert seen["finished"] == {"finishReason": "stop", "isAbort": False, "isError": False}
+    assert {part["type"] for part in seen["data"]} == {"data-progress"}
+
+
+async def test_a_reload_replays_the_running_answer_and_then_there_is_nothing_to_resume(play):
+    seen = await play("resumes")
+    assert seen["said"].startswith("A river")
+    assert len(seen["said"].split()) == 80
+    assert (seen["kinds"][0], seen["kinds"][-1]) == ("start", "finish")
+    assert seen["nothing"] is None
+
+
+async def test_a_broken_connection_is_resumed_at_the_next_chunk(play):
+    seen = await play("survives")
+    assert len(seen["said"].split()) == 80
+    assert seen["kinds"].count("text-start") == seen["kinds"].count("finish") == 1
+    assert [call["method"] for call in seen["calls"]] == ["POST", "GET", "GET"]
+    assert "startIndex=" in seen["calls"][1]["url"]
+    assert seen["ends"][0]["chunkIndex"] == len(seen["kinds"])
+
+
+async def test_a_negative_start_index_reads_the_tail(play):
+    seen = await play("tail")
+    assert (
+        seen["last"] == seen["all"][-3:]
+    )  # of the last four, the client drops the text-end whose start it has not seen
+    assert seen["posts"] == 1
+
+
+async def test_stop_ends_the_answer_and_no_client_reconnects(play):
+    seen = await play("stops")
+    assert seen["kinds"] == ["finish-step", "abort", "finish"]
+    assert seen["calls"] == 1
+    assert seen["answer"]["cancelled"]
+    assert not seen["again"]["cancelled"]
+
+
+async def test_a_client_tool_is_called_and_its_result_continues_the_same_message(play):
+    seen = await play("calls")
+    assert [m["role"] for m in seen["messages"]] == ["user", "assistant"]
+    parts = seen["messages"][1]["parts"]
+    tool = next(p for p in parts if p["type"] == "tool-weather")
+    assert tool["state"] == "output-available"
+    assert tool["input"] == {"place": "Paris", "unit": "celsius"}
+    assert parts[-1]["type"] == "text"
+
+
+async def test_a_failure_is_shown_and_what_was_said_is_kept(play):
+    seen = await play("fails")
+    assert seen["midway"]["status"] == "error"
+    assert "closed the connection" in seen["midway"]["error"]
+    assert any(p["type"] == "text" and p["text"] for p in seen["midway"]["parts"])
+    assert seen["refused"]["status"] == "error"
+    assert "A-Z a-z 0-9" in seen["refused"]["error"]
