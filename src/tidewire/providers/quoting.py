@@ -32,6 +32,7 @@ _LINK: Final = re.compile(r"(?<![\w`!\]])\[((?:`[^`]*`|[^\[\]`])+)\](?:\([^)\s]*
 _CODE: Final = re.compile(
     r"[{};=<>|\\$]|\(\)|->|::|==|^\s*(?:def|class|import|from|return|const|let|var|if|for|while)\b"
 )
+_LABEL: Final = re.compile(r"(?:stability|version|added|since|changed)\b[^.]{0,30}?[:\d]|`[^`]+` \{", re.IGNORECASE)
 _CLUTTER: Final = re.compile(
     r"\b(?:copyright|all rights reserved|table of contents|click here|see also)\b", re.IGNORECASE
 )
@@ -144,13 +145,13 @@ def _score(
 
 def _quality(c: _Candidate) -> float:
     """Between 0 and 1: how well it reads when it stands alone."""
-    text, size = c.quote.text, len(c.words)
+    text, size = c.quote.text, len(c.quote.text.split())
     value = 1.0
     if size < 6:
         value *= 0.75
-    elif size > 60:
+    elif size > 70:
         value *= 0.6
-    elif size > 40:
+    elif size > 45:
         value *= 0.85
     if _POINTS_BACK.match(text):
         value *= 0.85
@@ -164,6 +165,8 @@ def _quality(c: _Candidate) -> float:
         value *= 0.5
     if text.count("`") > max(4, size // 2):
         value *= 0.45  # a list of names
+    if _LABEL.match(text):
+        value *= 0.7  # a remark or an argument's description
     return value
 
 
@@ -270,7 +273,8 @@ def _context(text: str, block: prose.Block, start: int, end: int) -> str:
 
 def clean(sentence: str) -> str:
     """As it reads: one line, links by their words, no bullets, emphasis or tags. Inline code keeps its ticks."""
-    parts = re.split(r"(`+[^`]+`+)", _LINK.sub(r"\1", " ".join(sentence.split())))
+    line = " ".join(re.sub(r"^[ \t]*>[ \t]?", "", sentence, flags=re.MULTILINE).split())
+    parts = re.split(r"(`+[^`]+`+)", _LINK.sub(r"\1", line))
     text = "".join(part if part.startswith("`") else _plain(part) for part in parts)
     text = re.sub(r"^(?:>\s*|[-*+•]\s+|\d{1,3}[.)]\s+|\[[ xX]\]\s+)+", "", text.strip())
     return re.sub(r"\s+([,.;:])(?=\s|$)", r"\1", " ".join(text.split())).strip()

@@ -17,7 +17,7 @@ from tidewire.retrieval.documents import Document
 from tidewire.retrieval.store import Known, Store
 
 T = TypeVar("T")
-DEPTH: Final = 64  # passages that are looked at again after BM25
+DEPTH: Final = 200  # passages that are looked at again after BM25
 BEGINNING: Final = 50  # characters into a document that still count as its beginning
 LONGEST: Final = 32  # words of a question that are searched for; more say nothing new and cost time
 
@@ -103,9 +103,9 @@ def rerank(query: str, passages: Sequence[Passage]) -> list[Passage]:
     asked = {prose.stem(w) for w in prose.content_words(query)}
 
     def lifted(p: Passage) -> float:
-        names = (p.heading.rpartition(" > ")[2] or p.title, p.title)
-        named = any(own and own <= asked for own in ({prose.stem(w) for w in prose.content_words(n)} for n in names))
-        return p.score * (1.25 if named else 1.0) * (1.1 if p.start < BEGINNING else 1.0)
+        own = [{prose.stem(w) for w in prose.content_words(n)} for n in (p.heading.rpartition(" > ")[2], p.title)]
+        named = 1.4 if asked in own else 1.2 if any(o and o <= asked for o in own) else 1.0
+        return p.score * named * (1.15 if p.start < BEGINNING else 1.0)
 
     return sorted((msgspec.structs.replace(p, score=lifted(p)) for p in passages), key=lambda p: -p.score)
 
@@ -120,4 +120,6 @@ def expression(query: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    return '"' + text.replace('"', '""') + '"'
+    """The words of a text as one phrase, nothing else of it; empty where there is none."""
+    words = " ".join(prose.words(text))
+    return f'"{words}"' if words else ""

@@ -51,19 +51,19 @@ async def ingest(
     kept: set[str] = set()
     batch: list[Document] = []
     for n, file in enumerate(files, 1):
-        shown = _shown(file, root)
-        outcome = await asyncio.to_thread(_document, file, shown, known.get(file), largest)
+        shown, place = _shown(file, root), _printable(file)
+        outcome = await asyncio.to_thread(_document, file, shown, known.get(place), largest)
         report.files += 1
         if isinstance(outcome, Document):
             batch.append(outcome)
-            kept.add(file)
+            kept.add(place)
         elif outcome is None:
             report.unchanged += 1
-            kept.add(file)
+            kept.add(place)
         else:
             report.skipped.append((shown, str(outcome)))
             if isinstance(outcome, OSError):
-                kept.add(file)  # it is there, and may be readable again tomorrow
+                kept.add(place)  # it is there, and may be readable again tomorrow
         if batch and (n == len(files) or len(batch) >= BATCH or sum(len(d.text) for d in batch) > BATCH_CHARACTERS):
             report.chunks += await index.put(namespace, batch)
             report.indexed += len(batch)
@@ -101,12 +101,11 @@ def _document(file: str, shown: str, before: str | None, largest: int) -> Docume
         return OSError(error.errno, f"not read: {error.strerror}")
     except (ValueError, RecursionError) as error:
         return NotRead(f"not read: {type(error).__name__} while its format was read")
-    place = _printable(shown)
     return Document(
         location=_printable(file),
         title=_printable(title),
         text=_printable(text),
-        uri=place,
+        uri=shown,
         changed=status.st_mtime,
         digest=mark,
     )
@@ -114,7 +113,7 @@ def _document(file: str, shown: str, before: str | None, largest: int) -> Docume
 
 def _printable(text: str) -> str:
     """Without the halves of characters that a file name or a broken escape may hold, and SQLite may not."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _survey(path: Path) -> tuple[Path, list[str], list[tuple[str, str]]]:
@@ -142,7 +141,7 @@ def _belongs(file: Path, root: Path) -> bool:
 
 def _shown(location: str, root: Path) -> str:
     """A path as a reader sees it: relative to what was ingested."""
-    return os.path.relpath(location, root) if location != str(root) else root.name
+    return _printable(os.path.relpath(location, root) if location != str(root) else root.name)
 
 
 def _left_out(folder: str) -> bool:
