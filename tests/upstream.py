@@ -17,7 +17,7 @@
         host.connections, host.open                 # how many were ever made; how many are open now
 
 `Upstream(first, second)` runs a script per request, the last one for all further ones. Ready-made scripts: `says(*texts)`,
-`streams(*pieces)`, `refuses(status, body)`, `silent`. `tls=` takes a server-side ssl.SSLContext.
+`streams(*pieces)`, `refuses(status, body)`, `silent`, `stall_after_headers`, `stall_after_a_token`. `tls=` takes a server-side ssl.SSLContext.
 `unaccepted()` is a port on which connecting never ends. Works in virtual time too (async_solipsism), TLS excepted.
 """
 
@@ -213,6 +213,17 @@ def refuses(status: int, body: bytes | dict[str, Any] = b"", **headers: str) -> 
 
 async def silent(call: Call) -> None:
     """Takes the request and says nothing."""
+    await call.stall()
+
+
+async def stall_after_headers(call: Call) -> None:
+    call.head()
+    await call.stall()
+
+
+async def stall_after_a_token(call: Call) -> None:
+    call.head()
+    call.chunk(chat("one"))
     await call.stall()
 
 

@@ -1,15 +1,20 @@
-"""A speaker of OpenAI's chat stream, small enough to be right at a glance, and a sink that keeps what it is given."""
+"""A speaker of OpenAI's chat stream, small enough to be right at a glance; a sink that keeps what it is given; ways to ask."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
-from tidewire.core.errors import UpstreamError
+import async_solipsism
+import pytest
+
+from tidewire.core.errors import TidewireError, UpstreamError
 from tidewire.core.events import Delta, Event, Finish, PartStarted
 from tidewire.core.request import Message, Request, Text
 from tidewire.core.sse import Frames
+from tidewire.providers.http import Host
 
 
 class ChatDecoder:
@@ -29,7 +34,9 @@ class ChatDecoder:
                 continue
             chunk = json.loads(raw)
             if "error" in chunk:
-                raise UpstreamError(chunk["error"]["message"])
+                error = UpstreamError(chunk["error"]["message"], upstream_status=chunk["error"].get("status"))
+                error.before = out
+                raise error
             text = chunk["choices"][0]["delta"].get("content")
             if text:
                 if not self._open:
@@ -91,3 +98,23 @@ class ChatSpeaker:
 
 def question(text: str = "Hello?", model: str = "m", **more: object) -> Request:
     return Request(model=model, messages=[Message(role="user", content=[Text(text)])], **more)  # type: ignore[arg-type]
+
+
+def local(url: str, **options: Any) -> Host:
+    return Host(url, environ={}, **options)
+
+
+async def ask(host: Host, cup: Cup, body: bytes = b"{}") -> None:
+    await host.stream("POST", "/v1/chat/completions", body, ChatDecoder(), cup)
+
+
+async def refused(host: Host) -> TidewireError:
+    """What asking it raises."""
+    with pytest.raises(TidewireError) as caught:
+        await ask(host, Cup())
+    return caught.value
+
+
+def virtually(work: Coroutine[Any, Any, None]) -> None:
+    with asyncio.Runner(loop_factory=async_solipsism.EventLoop) as runner:
+        runner.run(work)

@@ -17,9 +17,10 @@ TidewireError
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
-from tidewire.core.events import ErrorInfo
+from tidewire.core.events import ErrorInfo, Event
 
 
 class TidewireError(Exception):
@@ -115,7 +116,11 @@ class TimedOut(TidewireError):
 
 
 class UpstreamError(TidewireError):
-    """A host's failure. upstream_status: what it answered, where it did."""
+    """A host's failure. upstream_status: what it answered, where it did.
+
+    before: what a decoder had completed of the same bytes when it met the error; it is fed first, so that what a client
+    sees does not depend on how the network cut the answer.
+    """
 
     code = "upstream_error"
     status = 502
@@ -132,6 +137,7 @@ class UpstreamError(TidewireError):
     ) -> None:
         super().__init__(message, code=code, param=param, retry_after=retry_after)
         self.upstream_status = upstream_status
+        self.before: Sequence[Event] = ()
 
 
 class InternalError(TidewireError):

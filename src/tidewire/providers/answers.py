@@ -162,6 +162,8 @@ class Streamed(Answer):
                 events = [*events, *self._decoder.end()]
         except Exception as problem:  # noqa: BLE001 - supervisor boundary: a decoder's defect ends its own answer
             error = problem
+            if isinstance(problem, UpstreamError):
+                events = [*events, *problem.before]
         if self._pending:
             events = [*self._pending, *events]
             self._pending = []
