@@ -130,10 +130,10 @@ async def test_a_cursor_past_the_end_is_refused_with_the_number(log: Log) -> Non
     writer = await open_stream(log)
     writer.append(numbered(1, 2))
     await (await Reader().follow(log)).until(2)
-    with pytest.raises(CursorAhead, match="cursor 3 .* is 2"):
+    with pytest.raises(CursorAhead, match=r"cursor 3 .* is 2"):
         await log.cursor("acme", "s1", 3, lambda: None)
     await writer.close(meta(ended=2))
-    with pytest.raises(CursorAhead, match="cursor 9 .* is 2"):
+    with pytest.raises(CursorAhead, match=r"cursor 9 .* is 2"):
         await log.cursor("acme", "s1", 9, lambda: None)
 
 
@@ -191,12 +191,13 @@ async def test_a_reader_that_fails_when_woken_harms_no_other_stream(log: Log, ca
         raise RuntimeError("reader")
 
     one, two = await open_stream(log, meta("one")), await open_stream(log, meta("two"))
-    await log.cursor("acme", "one", 0, explode)
+    bomb = await log.cursor("acme", "one", 0, explode)
     reader = await Reader().follow(log, "two")
     one.append(numbered(1, 1))
     two.append(numbered(1, 1))
     await reader.until(1)
     assert "told of a commit" in caplog.text
+    bomb.close()
 
 
 async def test_the_last_meta_is_kept(log: Log) -> None:
@@ -361,7 +362,7 @@ def test_a_log_is_a_list_whatever_is_done_to_it(
     kind: str, steps: list[Any], seed: int, tmp_path_factory: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # small bounds, so that windows, pages and the journal's limit are crossed within a few steps
-    monkeypatch.setattr("tidewire.stores.sqlite.WINDOW", 20_000)
+    monkeypatch.setattr("tidewire.stores.writer.WINDOW", 20_000)
     monkeypatch.setattr("tidewire.stores.sqlite.RESTING", 30_000)
     monkeypatch.setattr("tidewire.stores.journal.PAGE", 7_000)
     monkeypatch.setattr("tidewire.stores.journal.JOURNAL", 9_000)

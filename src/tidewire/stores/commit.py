@@ -6,13 +6,12 @@ import asyncio
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from queue import SimpleQueue
 from typing import Final
 
-from tidewire.core.errors import InternalError, TidewireError
+from tidewire.core.errors import InternalError
 from tidewire.stores.journal import Journal
 from tidewire.stores.orders import Order
 from tidewire.stores.schema import broken
@@ -25,22 +24,15 @@ CHECKPOINT: Final = 4 * 1024 * 1024  # bytes of write-ahead log, as SQLite's own
 class Committer:
     """Both sides of the writing thread: orders go in on the event loop, and are settled there, in order, once stored.
 
-    settle: told of each order, with why it was not stored. unacknowledged: bytes waiting, counted by those who order.
+    unacknowledged: bytes waiting, counted by those who order.
     """
 
-    def __init__(
-        self,
-        journal: Journal,
-        checkpointer: Checkpointer,
-        loop: asyncio.AbstractEventLoop,
-        settle: Callable[[Order, TidewireError | None], None],
-    ) -> None:
+    def __init__(self, journal: Journal, checkpointer: Checkpointer, loop: asyncio.AbstractEventLoop) -> None:
         self.unacknowledged = 0
         self.closed: InternalError | None = None
         self._journal = journal
         self._checkpointer = checkpointer
         self._loop = loop
-        self._settle = settle
         self._orders: list[Order] = []
         self._busy = False
         self._next: asyncio.Future[None] | None = None
@@ -104,10 +96,9 @@ class Committer:
         if error is not None:
             failure = broken(error)
             log.error("a commit of %d orders failed: %r", len(orders), error)
-        settle = self._settle
         for order in orders:
             try:
-                settle(order, failure or order.error)
+                order.waiter.settle(order, failure or order.error)
             except Exception:  # supervisor boundary: a reader that fails when woken harms nobody else
                 log.exception("a reader or a writer failed when told of a commit")
         if self._next is not None:

@@ -38,12 +38,17 @@ _unpack_lines: Final = msgspec.msgpack.Decoder(list[tuple[int, int, list[bytes]]
 
 
 class _Transaction:
-    """What has been done so far. fresh: events to store; over: tails that take no more; paged: all up to there is in pages."""
+    """What has been done so far. fresh: events still to be stored, grown: those of tails that have come to a page.
 
-    __slots__ = ("fresh", "opened", "over", "paged", "then")
+    journaled: bytes of the row. opened: new tails. over: tails that take no more. paged: all up to there is in pages.
+    """
+
+    __slots__ = ("fresh", "grown", "journaled", "opened", "over", "paged", "then")
 
     def __init__(self) -> None:
-        self.fresh: dict[Tail, list[bytes]] = {}
+        self.fresh: dict[Tail, Append] = {}
+        self.grown: list[Tail] = []
+        self.journaled = 0
         self.opened: dict[int, Tail] = {}
         self.over: dict[Tail, TidewireError] = {}
         self.paged: dict[Tail, int] = {}
@@ -65,7 +70,6 @@ class Journal:
         self._over = 0  # bytes and last number of the rows that are not
         self._over_n = 0
         self._handlers: dict[type[Order], Callable[[_Transaction, Any], None]] = {
-            Append: self._append,
             Open: self._open,
             Close: self._close,
             Delete: self._delete,
@@ -109,7 +113,10 @@ class Journal:
         transaction = _Transaction()
         try:
             for order in orders:
-                self._handlers[type(order)](transaction, order)
+                if type(order) is Append:
+                    self._append(transaction, order)
+                else:
+                    self._handlers[type(order)](transaction, order)
             self._store(transaction)
             if self._db.in_transaction:
                 self._db.execute("COMMIT")
@@ -120,71 +127,71 @@ class Journal:
                 if isinstance(order, (Append, Close)) and order.tail.dead is None:
                     order.tail.dead = broken(error)
             raise
-        for step in transaction.then:
-            step()
+        self._settle(transaction)
 
     # The hot path
 
     def _append(self, t: _Transaction, order: Append) -> None:
         tail = order.tail
-        dead = tail.dead or t.over.get(tail)
-        if dead is not None:
-            order.error = dead
+        if tail.dead is not None or tail in t.over:
+            order.error = tail.dead or t.over[tail]
             return
-        entries = order.entries
-        first = tail.last + 1
-        if entries[0].seq != first or entries[-1].seq != first + len(entries) - 1:
+        raws = [entry.raw for entry in order.entries]
+        first = order.entries[0].seq
+        if first != tail.last + 1 or order.entries[-1].seq != tail.last + len(raws):
             order.error = InternalError(
-                f"events {entries[0].seq} to {entries[-1].seq} were appended where {first} was next; this is a defect"
+                f"events from {first} on were appended where {tail.last + 1} was next; this is a defect of the server"
             )
             return
-        t.fresh[tail] = [entry.raw for entry in entries]
+        order.raws = raws
+        t.fresh[tail] = order
+        if tail.size + order.size >= PAGE:
+            t.grown.append(tail)
 
     def _store(self, t: _Transaction) -> None:
         """Journal what is fresh; move to pages what has grown to one, and the oldest of a journal over its limit."""
+        fresh = t.fresh
+        for tail in t.grown:
+            if tail in fresh:
+                self._fold(t, tail)
         if self._held > JOURNAL:
             for tail in tuple(islice(self._pinned, FOLD)):
                 if tail not in t.paged:
                     self._fold(t, tail)
-        lines: list[tuple[int, int, list[bytes]]] = []
-        kept: list[tuple[Tail, list[bytes], int]] = []
-        for tail, raws in tuple(t.fresh.items()):
-            size = sum(map(len, raws))
-            if tail.size + size >= PAGE:
-                self._fold(t, tail)
-            else:
-                lines.append((tail.sid, tail.last + 1, raws))
-                kept.append((tail, raws, size))
         if self._over >= DROP:
             self._drop()
-        n, length = self._n + 1, 0
-        if lines:
-            packed = _pack(lines)
-            length = len(packed)
-            self.written += length + 4096
+        size = 0
+        if fresh:
+            packed = _pack([(tail.sid, tail.last + 1, order.raws) for tail, order in fresh.items()])
+            size = len(packed)
+            self.written += size + 4096
             # without other statements this is a transaction by itself: one call, and the lock of the interpreter is free in it
-            self._db.execute("INSERT INTO journal VALUES (?, ?)", (n, packed))
+            self._db.execute("INSERT INTO journal VALUES (?, ?)", (self._n + 1, packed))
+        t.journaled = size
 
-        def settle() -> None:
-            for tail, last in t.paged.items():
-                tail.last = tail.paged = last
-                tail.raws = []
-                tail.size = 0
-                self._pinned.pop(tail, None)
-            for tail, raws, size in kept:
-                tail.last += len(raws)
-                tail.raws += raws
-                tail.size += size
-                self._pinned.setdefault(tail, n)
-            for tail, error in t.over.items():
-                tail.dead = error
-            if lines:
-                self._n = n
-                self._rows.append((n, length))
-                self._held += length
-            self._release()
-
-        t.then.append(settle)
+    def _settle(self, t: _Transaction) -> None:
+        """It is stored: now the tails may know."""
+        pinned = self._pinned
+        for tail, last in t.paged.items():
+            tail.last = tail.paged = last
+            tail.raws = []
+            tail.size = 0
+            pinned.pop(tail, None)
+        for tail, error in t.over.items():
+            tail.dead = error
+        if t.journaled:
+            n = self._n = self._n + 1
+            self._rows.append((n, t.journaled))
+            self._held += t.journaled
+            for tail, order in t.fresh.items():
+                tail.last += len(order.raws)
+                tail.raws += order.raws
+                tail.size += order.size
+                if tail not in pinned:
+                    pinned[tail] = n
+        for step in t.then:
+            step()
+        self._release()
 
     def _release(self) -> None:
         """Count the rows that no tail needs any more."""
@@ -202,9 +209,9 @@ class Journal:
 
     def _fold(self, t: _Transaction, tail: Tail) -> int:
         """All that the stream has goes to pages; returns its last number."""
-        fresh = t.fresh.pop(tail, None)
-        raws = tail.raws if fresh is None else tail.raws + fresh
-        last = tail.last + (0 if fresh is None else len(fresh))
+        order = t.fresh.pop(tail, None)
+        raws = tail.raws if order is None else tail.raws + order.raws
+        last = tail.last + (0 if order is None else len(order.raws))
         self._page(tail, raws, last)
         t.paged[tail] = last
         return last

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from tidewire.core.errors import TidewireError
 from tidewire.core.events import Entry
@@ -23,25 +23,35 @@ class Tail:
         self.dead: TidewireError | None = None
 
 
-class Order:
-    """Something to store. error: why it was refused, itself alone. sealed: handed to the thread, nothing can be added.
+class Waiter(Protocol):
+    """Whom the event loop tells what became of an order."""
 
-    waiter: whom the event loop tells; nothing to the thread.
-    """
+    def settle(self, order: Any, error: TidewireError | None) -> None: ...
+
+
+class Order:
+    """Something to store. error: why it was refused, itself alone. sealed: handed to the thread, nothing can be added."""
 
     __slots__ = ("error", "sealed", "waiter")
+
+    waiter: Waiter
 
     def __init__(self) -> None:
         self.error: TidewireError | None = None
         self.sealed = False
-        self.waiter: Any = None
 
 
 class Append(Order):
-    __slots__ = ("_mine", "entries", "size", "tail")
+    """size: bytes of the entries. raws: theirs, taken out by the thread."""
 
-    def __init__(self, tail: Tail, entries: list[Entry], size: int) -> None:
-        super().__init__()
+    __slots__ = ("_mine", "entries", "raws", "size", "tail")
+
+    raws: list[bytes]
+
+    def __init__(self, tail: Tail, entries: list[Entry], size: int, waiter: Waiter) -> None:
+        self.error = None
+        self.sealed = False
+        self.waiter = waiter
         self.tail = tail
         self.entries = entries
         self.size = size

@@ -20,13 +20,12 @@ from tidewire.stores.commit import Checkpointer, Committer
 from tidewire.stores.cursor import SqliteCursor, StoredShelf
 from tidewire.stores.journal import Journal
 from tidewire.stores.lock import DataLock
-from tidewire.stores.orders import Append, Close, Delete, Expire, Open, Order, Sweep
+from tidewire.stores.orders import Close, Delete, Expire, Open, Order, Sweep
 from tidewire.stores.readers import Readers
 from tidewire.stores.writer import SqliteWriter
 
 Key = tuple[str, str]
 
-WINDOW: Final = 256 * 1024  # bytes of a running stream in memory; a reader further behind is served from the file
 RESTING: Final = 8 * 1024 * 1024  # bytes of ended streams in memory
 
 
@@ -54,7 +53,7 @@ class SqliteLog:
         except BaseException:
             self._lock.release()
             raise
-        self._committer = Committer(self._journal, Checkpointer(self._db, self._aside), self._loop, self._settle)
+        self._committer = Committer(self._journal, Checkpointer(self._db, self._aside), self._loop)
         self._open = True
         self._ask(Sweep())
         return unfinished
@@ -78,6 +77,13 @@ class SqliteLog:
             await self._committer.drain()
             await asyncio.to_thread(self._close_file)
             self._lock.release()
+            left = tuple(self._shelves.values())
+            for kept in (self._shelves, self._writers, self._resting):
+                kept.clear()
+            self._resting_size = 0
+            assert self._committer.closed is not None
+            for shelf in left:
+                shelf.fail(self._committer.closed)
 
     def _close_file(self) -> None:
         self._committer.join()
@@ -141,49 +147,22 @@ class SqliteLog:
         if self._committer.closed is not None:
             raise self._committer.closed
         future = self._loop.create_future()
-        order.waiter = (future, failed)
+        order.waiter = Outcome(self, future, failed)
         self._committer.order(order)
         return await future
 
     def _ask(self, order: Order) -> None:
         """An order that nobody waits for. What is left undone at the end is done after the next start."""
         if self._open:
-            future = self._loop.create_future()
-            future.cancel()
-            order.waiter = (future, None)
+            order.waiter = Outcome(self, None, None)
             self._committer.order(order)
 
-    def _settle(self, order: Order, error: TidewireError | None) -> None:
-        if type(order) is Append:
-            self._appended(order, error)
-            return
-        future, failed = order.waiter
-        result = None
-        if error is None:
-            result = self._carried_out(order, failed, wanted=not future.cancelled())
-        if future.cancelled():
-            return
-        if error is None:
-            future.set_result(result)
-        else:
-            future.set_exception(error)
-
-    def _appended(self, order: Append, error: TidewireError | None) -> None:
-        writer: SqliteWriter = order.waiter
-        writer.settle(order)
-        shelf = writer.shelf
-        if error is None:
-            if shelf.size > WINDOW:
-                shelf.shed(WINDOW // 2, order.tail.paged)
-            shelf.publish(order.entries)
-        else:
-            if self._writers.get((shelf.meta.tenant, shelf.meta.stream)) is writer:
-                shelf.fail(error)
-            writer.fail(error)
-
-    def _carried_out(self, order: Order, failed: Callable[[Exception], None], *, wanted: bool) -> SqliteWriter | None:
+    def carried_out(
+        self, order: Order, failed: Callable[[Exception], None] | None, *, wanted: bool
+    ) -> SqliteWriter | None:
+        """Make the memory follow the file. wanted: somebody still waits for it; failed, the result: of Open."""
         if isinstance(order, Open):
-            if wanted:
+            if wanted and failed is not None:
                 return self._opened(order, failed)
             self._ask(Delete(order.meta.tenant, order.meta.stream, order.meta.created))  # nobody will ever write to it
         elif isinstance(order, Close):
@@ -254,3 +233,27 @@ class SqliteLog:
             and key not in self._resting
         ):
             del self._shelves[key]
+
+
+class Outcome:
+    """Who waits for an order that is not an Append, where somebody does."""
+
+    __slots__ = ("_failed", "_future", "_log")
+
+    def __init__(
+        self, log: SqliteLog, future: asyncio.Future[Any] | None, failed: Callable[[Exception], None] | None
+    ) -> None:
+        self._log = log
+        self._future = future
+        self._failed = failed
+
+    def settle(self, order: Order, error: TidewireError | None) -> None:
+        future = self._future
+        wanted = future is not None and not future.done()
+        result = self._log.carried_out(order, self._failed, wanted=wanted) if error is None else None
+        if future is None or future.done():
+            return
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)

@@ -12,6 +12,7 @@ from tidewire.stores.commit import Committer
 from tidewire.stores.cursor import StoredShelf
 from tidewire.stores.orders import Append, Close, Tail
 
+WINDOW: Final = 256 * 1024  # bytes of a running stream in memory; a reader further behind is served from the file
 BACKLOG: Final = 1024 * 1024  # bytes of one stream, and of all, that may wait for their commit
 BACKLOGS: Final = 32 * 1024 * 1024
 
@@ -19,7 +20,7 @@ BACKLOGS: Final = 32 * 1024 * 1024
 class SqliteWriter:
     """unacknowledged: bytes that wait for the next commit, and for the one in flight."""
 
-    __slots__ = ("_committer", "_dead", "_failed", "_order", "_store", "_tail", "shelf", "unacknowledged")
+    __slots__ = ("_committer", "_dead", "_failed", "_order", "_shelf", "_store", "_tail", "unacknowledged")
 
     def __init__(
         self,
@@ -29,7 +30,7 @@ class SqliteWriter:
         store: Callable[[Close], Awaitable[object]],
         failed: Callable[[Exception], None],
     ) -> None:
-        self.shelf = shelf
+        self._shelf = shelf
         self.unacknowledged = 0
         self._tail = tail
         self._committer = committer
@@ -55,8 +56,7 @@ class SqliteWriter:
         if order is not None and not order.sealed:
             order.add(entries, size)
         else:
-            self._order = order = Append(self._tail, entries, size)
-            order.waiter = self
+            self._order = order = Append(self._tail, entries, size, self)
             committer.order(order)
 
     @property
@@ -73,12 +73,17 @@ class SqliteWriter:
             raise self._dead
         await self._store(Close(self._tail, meta))
 
-    def settle(self, order: Append) -> None:
-        """The order is over, stored or not."""
+    def settle(self, order: Append, error: TidewireError | None) -> None:
         self.unacknowledged -= order.size
         self._committer.unacknowledged -= order.size
-        if self._order is order:
-            self._order = None
+        shelf = self._shelf
+        if error is None:
+            if shelf.size > WINDOW:
+                shelf.shed(WINDOW // 2, order.tail.paged)
+            shelf.publish(order.entries)
+        elif self._dead is None:  # else the shelf is another writer's now
+            shelf.fail(error)
+            self.fail(error)
 
     def fail(self, error: TidewireError) -> None:
         """Nothing more can be stored by this hand: say so, once."""

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from tidewire.core.events import Entry
+from tidewire.core.ports import Meta
+from tidewire.stores.shelf import Shelf
+
+
+def shelf(*sizes: int) -> Shelf:
+    made = Shelf(Meta("s", "t", "m", 1, "native", "native/1", "continue", "memory"))
+    for n, size in enumerate(sizes, 1):
+        made.publish([Entry(n, bytes([n]) * size)])
+    return made
+
+
+def test_what_is_shed_is_the_oldest_and_the_rest_is_read_as_before() -> None:
+    it = shelf(10, 10, 10, 10)
+    it.shed(20, until=4)
+    assert (it.base, it.last, it.size) == (2, 4, 20)
+    assert [(e.seq, e.raw[:1]) for e in it.read(2, 9)] == [(3, b"\3"), (4, b"\4")]
+
+
+def test_nothing_is_shed_that_is_not_stored_elsewhere() -> None:
+    it = shelf(10, 10, 10)
+    it.shed(0, until=1)
+    assert (it.base, it.size) == (1, 20)
+
+
+def test_a_shelf_that_shed_all_holds_no_decoded_event_either() -> None:
+    it = shelf(10, 10)
+    it.shed(0, until=2)
+    assert (it.base, it.size, it._tip) == (2, 0, [])
+    it.publish([Entry(3, b"x")])
+    assert [e.seq for e in it.read(2, 9)] == [3]
+
+
+def test_a_reader_at_the_end_gets_the_entries_as_they_were_appended() -> None:
+    it = shelf(1)
+    batch = [Entry(2, b"x")]
+    it.publish(batch)
+    assert it.read(1, 10) is batch
+    it.rest()
+    assert [(e.seq, e.raw) for e in it.read(1, 10)] == [(2, b"x")]
