@@ -1,0 +1,158 @@
+"""An answer on a terminal: text and sources on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import Final
+
+import click
+
+from tidewire.core.events import (
+    AnyEvent,
+    Attempt,
+    Citation,
+    Closed,
+    Delta,
+    Notice,
+    PartEnded,
+    PartStarted,
+    Progress,
+)
+
+# What a model or a document says must not drive the terminal: control characters are left out, but tab and line feed.
+_HARMLESS: Final = dict.fromkeys([*(set(range(0x20)) - {0x09, 0x0A}), 0x7F, *range(0x80, 0xA0)])
+
+
+def harmless(text: str) -> str:
+    """The text without control characters."""
+    return text.translate(_HARMLESS)
+
+
+class Screen:
+    """Paints events as they come. seq: of the last one painted. closed: the last event of the stream, once painted."""
+
+    def __init__(self, *, stats: bool = False) -> None:
+        self.seq = 0
+        self.closed: Closed | None = None
+        self._stats = stats
+        self._kinds: dict[int, str] = {}
+        self._citations: list[Citation] = []
+        self._live = sys.stderr.isatty()
+        self._status = False  # a line that the next output wipes
+        self._fresh = True  # standard output is at the beginning of a line
+        self._thinking = False  # standard error is in the middle of a thought
+
+    def paint(self, events: Iterable[AnyEvent]) -> None:
+        for event in events:
+            self.seq = event.seq
+            self._paint(event)
+
+    def _paint(self, event: AnyEvent) -> None:
+        match event:
+            case Delta(part=part, text=text):
+                self._say(self._kinds.get(part, "text"), text)
+            case Progress(stage=stage, detail=detail):
+                self._tell(f"{stage}: {harmless(detail)}" if detail else stage)
+            case PartStarted(part=part, kind=kind, name=name):
+                self._kinds[part] = kind
+                if kind == "tool_call":
+                    self.remark(f"asks for the tool {harmless(name or '')}")
+            case PartEnded(part=part) if self._kinds.get(part) == "thinking":
+                self._stop_thinking()
+            case Attempt(n=n, provider=provider, reason=reason) if n > 1:
+                self.remark(f"attempt {n}, at {provider} ({reason})")
+            case Citation():
+                self._citations.append(event)
+            case Notice(message=message):
+                self.remark(harmless(message))
+            case Closed():
+                self._end(event)
+
+    def remark(self, text: str) -> None:
+        """A line on standard error."""
+        self._wipe()
+        self._stop_thinking()
+        self.line()
+        click.secho(text, err=True, dim=True)
+
+    def line(self) -> None:
+        """End the line of text, if one has begun."""
+        if not self._fresh:
+            click.echo()
+            self._fresh = True
+
+    def _say(self, kind: str, text: str) -> None:
+        self._wipe()
+        text = harmless(text)
+        if kind == "text" and text:
+            self._stop_thinking()
+            click.echo(text, nl=False)
+            sys.stdout.flush()
+            self._fresh = text.endswith("\n")
+        elif kind == "thinking" and text:
+            click.secho(text, err=True, dim=True, nl=False)
+            self._thinking = True
+
+    def _stop_thinking(self) -> None:
+        if self._thinking:
+            click.echo(err=True)
+            self._thinking = False
+
+    def _tell(self, text: str) -> None:
+        if not self._live:
+            click.echo(text, err=True)
+        elif self._fresh and not self._thinking:
+            click.secho(f"\r\x1b[K{text[:100]} …", err=True, dim=True, nl=False)
+            self._status = True
+
+    def _wipe(self) -> None:
+        if self._status:
+            click.echo("\r\x1b[K", err=True, nl=False)
+            self._status = False
+
+    def _end(self, closed: Closed) -> None:
+        self.closed = closed
+        self._wipe()
+        self._stop_thinking()
+        self.line()
+        for n, line in enumerate(sources(self._citations), 1):
+            click.echo(f"{'' if n > 1 else chr(10)}[{n}] {line}")
+        if closed.error is not None:
+            click.secho(f"failed: {harmless(closed.error.message)}", err=True, fg="red")
+        elif closed.status == "cancelled":
+            self.remark(f"stopped ({closed.reason})")
+        elif closed.status == "incomplete":
+            self.remark(f"not complete ({closed.reason})")
+        if self._stats:
+            for line in figures(closed):
+                click.secho(line, err=True, dim=True)
+
+
+def sources(citations: Iterable[Citation]) -> list[str]:
+    """One line for each source, in the order in which they are first used."""
+    lines: dict[str, str] = {}
+    for citation in citations:
+        place = citation.uri or citation.source
+        title = harmless(citation.title)
+        lines.setdefault(citation.source, title if place == title else f"{title} ({harmless(place)})")
+    return list(lines.values())
+
+
+def figures(closed: Closed) -> list[str]:
+    """First token, pace and counts on one line; then the waterfall, a line a span."""
+    parts = []
+    if closed.ttft is not None:
+        parts.append(f"first token after {closed.ttft:.0f} ms")
+    if closed.tokens_per_second is not None:
+        parts.append(f"{closed.tokens_per_second:.1f} tokens/s")
+    if closed.output_tokens is not None:
+        parts.append(f"{closed.output_tokens} tokens")
+    lines = [" · ".join(parts)] if parts else []
+    width = max((len(span.name) for span in closed.spans), default=0)
+    total = max((span.start + span.ms for span in closed.spans), default=0.0) or 1.0
+    for span in closed.spans:
+        before, length = round(30 * span.start / total), max(1, round(30 * span.ms / total))
+        note = "" if span.source == "measured" else f" ({span.source})"
+        lines.append(f"{span.name:{width}}  {' ' * before}{'█' * length}  {span.ms:.1f} ms{note}")
+    return lines

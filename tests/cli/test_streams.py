@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from tidewire.client import Tidewire
+
+
+@pytest.fixture
+def stream(server) -> str:
+    """One that has ended."""
+    with Tidewire(server) as client, client.stream("simulated", "sim: tokens=4 ttft_ms=0 interval_ms=0") as answer:
+        for _ in answer:
+            pass
+        return answer.stream
+
+
+def test_a_stream_is_read_again_from_any_event(run, server, stream):
+    lines = run("follow", stream, "--json", "--url", server).stdout.splitlines()
+    events = [msgspec.json.decode(line) for line in lines]
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    assert events[-1]["type"] == "closed"
+    assert run("follow", stream, "--after", "3", "--json", "--url", server).stdout.splitlines() == lines[3:]
+    assert len(run("follow", stream, "--url", server).stdout.split()) == 4
+
+
+def test_a_stream_that_never_was_is_a_failure(run, server):
+    for command in ("follow", "cancel"):
+        done = run(command, "nope", "--url", server)
+        assert done.exit_code == 1
+        assert done.stderr.startswith("tidewire: ")
+
+
+def test_cancel_says_whether_there_was_something_to_stop(run, server, stream):
+    assert run("cancel", stream, "--url", server).stdout == "it had already ended\n"
+    with Tidewire(server) as client, client.stream("simulated", "sim: tokens=100000 ttft_ms=0") as answer:
+        next(iter(answer))
+        assert run("cancel", answer.stream, "--url", server).stdout == "stopped\n"
+        for _ in answer:
+            pass
+        assert answer.closed.status == "cancelled"
+
+
+def test_models_lists_what_is_on_offer(run, server):
+    done = run("models", "--url", server)
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["simulated", "extractive"]
