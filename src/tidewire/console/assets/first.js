@@ -1,0 +1,1 @@
+var n="tidewire.theme",c=matchMedia("(prefers-color-scheme: dark)");function o(){try{return localStorage.getItem(n)}catch{return null}}function a(e){e==="dark"||e==="light"?document.documentElement.dataset.theme=e:delete document.documentElement.dataset.theme}function t(){a(o())}t();

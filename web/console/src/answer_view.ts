@@ -1,0 +1,281 @@
+// The screen's side of one turn. Each update touches only what has changed.
+
+import { type Citation, type Part, type Sourced, type StreamEvent, sourceKey, sourcesOf, textOf } from "@tidewire/client";
+import { copy, h, setText } from "./dom.ts";
+import { advice } from "./errors.ts";
+import { ending, figures } from "./figures.ts";
+import { age, count } from "./format.ts";
+import { icon } from "./icons.ts";
+import { type Marker, TextPainter } from "./painter.ts";
+import { steps } from "./progress.ts";
+import { safeUrl } from "./inline.ts";
+import type { Turn } from "./turn.ts";
+import { waterfall } from "./waterfall.ts";
+
+export interface TurnActions {
+  again: (turn: Turn) => void;
+  inspect: (turn: Turn) => void;
+  link: (turn: Turn) => string;
+}
+
+/** How often the running figures change, in ms: faster cannot be read. */
+const FIGURES_EVERY = 250;
+
+export class AnswerView {
+  readonly root: HTMLElement;
+  private readonly steps = h("ol", { class: "steps", "aria-label": "Progress" });
+  private readonly body = h("div", { class: "body" });
+  private readonly sources = h("section", { class: "sources", "aria-label": "Sources", hidden: true });
+  private readonly trouble = h("div", { class: "trouble", hidden: true });
+  private readonly line = h("div", { class: "figures" });
+  private readonly state = h("span", { class: "state" });
+  private readonly values = h("dl");
+  private readonly actions = h("div", { class: "actions" });
+  private readonly detail = h("details", { class: "time" });
+  private readonly parts = new Map<number, PartView>();
+  private numbers = new Map<string, number>();
+  private counted = 0;
+  private figuresAt = Number.NEGATIVE_INFINITY;
+  private noticed = 0;
+  private finished = false;
+
+  constructor(
+    private readonly turn: Turn,
+    private readonly act: TurnActions,
+  ) {
+    const question = h("div", { class: "question" }, turn.question || "The question was asked elsewhere.");
+    if (!turn.question) question.classList.add("unknown");
+    const heading = h("h2", { class: "visually-hidden" }, "Question");
+    const answer = h("h2", { class: "visually-hidden" }, "Answer");
+    this.line.append(this.state, this.values, this.actions);
+    this.line.hidden = true;
+    this.detail.hidden = true;
+    const region = h("div", { class: "answer" }, answer, this.steps, this.body, this.trouble, this.sources, this.line, this.detail);
+    this.root = h("article", { class: "turn", id: `turn-${turn.stream}` }, heading, question, region);
+    this.update([]);
+  }
+
+  update(events: readonly StreamEvent[]): void {
+    const { turn } = this;
+    const { answer } = turn;
+    this.root.classList.toggle("running", turn.running);
+    this.root.setAttribute("aria-busy", String(turn.running));
+    if (answer.citations.length !== this.counted) this.count();
+    const ended = answer.closed !== undefined;
+    for (const part of answer.parts) this.part(part, ended);
+    this.showSteps();
+    const final = !turn.running && !this.finished;
+    const now = performance.now();
+    if (final || (events.length && now - this.figuresAt > FIGURES_EVERY)) {
+      this.figuresAt = now;
+      this.showFigures();
+    }
+    if (answer.notices.length > this.noticed) {
+      for (const notice of answer.notices.slice(this.noticed)) this.body.append(h("p", { class: "aside" }, notice.message));
+      this.noticed = answer.notices.length;
+    }
+    if (final) this.finish();
+  }
+
+  private count(): void {
+    const { citations } = this.turn.answer;
+    this.counted = citations.length;
+    const sources = sourcesOf(this.turn.answer);
+    this.numbers = new Map(sources.map((source) => [sourceKey(source), source.number]));
+    this.sources.hidden = false;
+    const open = new Set([...this.sources.querySelectorAll("details[open]")].map((item) => item.id));
+    const list = h("ol", {}, ...sources.map((source) => this.source(source)));
+    for (const item of list.querySelectorAll("details")) item.open = open.has(item.id);
+    this.sources.replaceChildren(h("h3", {}, count(sources.length, "source")), list);
+  }
+
+  private source(source: Sourced): HTMLElement {
+    const uri = safeUrl(source.uri);
+    const told = [source.uri && !uri ? source.uri : undefined, source.age === undefined ? undefined : `changed ${age(source.age)} ago`];
+    const summary = h(
+      "summary",
+      {},
+      h("span", { class: "mark" }, String(source.number)),
+      h("span", { class: "title" }, source.title || source.source),
+      h("span", { class: "where" }, told.filter(Boolean).join(" · ") || source.source),
+    );
+    const passages = source.passages.map((passage) => h("blockquote", {}, passage));
+    const link = uri && h("a", { href: uri, target: "_blank", rel: "noopener noreferrer" }, uri);
+    return h("li", {}, h("details", { id: this.sourceId(source.number) }, summary, ...passages, link));
+  }
+
+  private sourceId(number: number): string {
+    return `source-${this.turn.stream}-${number}`;
+  }
+
+  private readonly follow = (marker: Marker): void => {
+    const item = document.getElementById(this.sourceId(marker.number));
+    if (!(item instanceof HTMLDetailsElement)) return;
+    item.open = true;
+    item.scrollIntoView({ block: "nearest" });
+    item.querySelector("summary")?.focus();
+  };
+
+  private part(part: Part, ended: boolean): void {
+    let view = this.parts.get(part.number);
+    if (!view) {
+      view = part.kind === "text" ? new TextPart(this.follow) : part.kind === "thinking" ? new ThinkingPart() : new ToolPart(part);
+      this.parts.set(part.number, view);
+      this.body.append(view.root);
+    }
+    const number = (citation: Citation): number => this.numbers.get(sourceKey(citation)) ?? 0;
+    view.update(part, this.turn.answer.citations, number, ended);
+  }
+
+  private showSteps(): void {
+    const { answer, running } = this.turn;
+    const list = running ? steps(answer) : [];
+    this.steps.hidden = !running;
+    if (!running) return;
+    if (!list.length) list.push({ name: "Sending the question", detail: "", at: 0 });
+    while (this.steps.children.length > list.length) this.steps.lastElementChild?.remove();
+    for (const [n, step] of list.entries()) {
+      let item = this.steps.children[n];
+      if (!item) {
+        item = h("li", {}, h("span", { class: "name" }), h("span", { class: "detail" }));
+        this.steps.append(item);
+      }
+      item.classList.toggle("now", n === list.length - 1);
+      const [name, detail] = item.children;
+      if (name) setText(name, step.name);
+      if (detail) setText(detail, step.detail);
+    }
+  }
+
+  private showFigures(): void {
+    const { turn } = this;
+    const lastAt = turn.log.at(-1)?.at ?? 0;
+    const list = figures(turn.answer, turn.ttft, lastAt);
+    this.line.hidden = !list.length && turn.running;
+    const ended = ending(turn.answer);
+    setText(this.state, turn.running ? "" : ended || "Not available");
+    this.state.hidden = turn.running;
+    this.state.dataset["status"] = turn.answer.closed?.status ?? "";
+    while (this.values.children.length > list.length) this.values.lastElementChild?.remove();
+    for (const [n, figure] of list.entries()) {
+      const found = this.values.children[n];
+      const item = found ?? h("div", {}, h("dt"), h("dd"));
+      if (!found) this.values.append(item);
+      const [name, value] = item.children;
+      if (name) setText(name, figure.name);
+      if (value) setText(value, figure.value);
+      item.setAttribute("title", figure.told);
+    }
+  }
+
+  /** Once, at the end: what went wrong, the tools of a finished answer, and where its time went. */
+  private finish(): void {
+    this.finished = true;
+    const { turn } = this;
+    const { answer, connection } = turn;
+    const error = answer.closed?.error ?? (connection.state === "refused" ? connection.error.info : undefined);
+    if (error) {
+      this.trouble.hidden = false;
+      this.trouble.replaceChildren(
+        h("p", {}, h("strong", {}, error.message), " ", advice(error)),
+        h("div", { class: "row" }, turn.question ? this.button("again", "Ask again", () => this.act.again(turn)) : undefined, h("code", {}, error.code)),
+      );
+    } else if (answer.closed && !answer.parts.some((part) => part.text || part.kind === "tool_call")) {
+      this.body.append(h("p", { class: "aside" }, answer.closed.status === "cancelled" ? "Stopped before the first word." : "The answer is empty."));
+    }
+    const text = textOf(answer);
+    this.actions.replaceChildren(
+      ...(text ? [this.copying("copy", "Copy answer", () => text)] : []),
+      this.copying("link", "Copy link to this answer", () => this.act.link(turn)),
+      this.button("panel", "Show its events", () => this.act.inspect(turn), true),
+    );
+    if (answer.closed) {
+      this.detail.hidden = false;
+      const listed = steps(answer).map((step) => h("li", {}, h("span", {}, step.name), step.detail ? h("span", {}, step.detail) : undefined));
+      this.detail.replaceChildren(
+        h("summary", {}, icon("chevron"), "Where the time went"),
+        waterfall(answer, turn.beats),
+        listed.length ? h("ul", { class: "told" }, ...listed) : "",
+      );
+    }
+  }
+
+  private button(name: Parameters<typeof icon>[0], label: string, run: () => void, bare = false): HTMLButtonElement {
+    const props = { type: "button", class: bare ? "quiet" : "plain", onclick: run, ...(bare && { "aria-label": label, title: label }) };
+    return h("button", props, icon(name), bare ? undefined : label);
+  }
+
+  private copying(name: Parameters<typeof icon>[0], label: string, text: () => string): HTMLButtonElement {
+    const button = this.button(name, label, () => void copy(text()).then((copied) => show(copied ? "check" : "close")), true);
+    const show = (shown: Parameters<typeof icon>[0]): void => {
+      button.replaceChildren(icon(shown));
+      setTimeout(() => button.replaceChildren(icon(name)), 1500);
+    };
+    return button;
+  }
+}
+
+interface PartView {
+  readonly root: HTMLElement;
+  update(part: Part, citations: readonly Citation[], number: (citation: Citation) => number, ended: boolean): void;
+}
+
+class TextPart implements PartView {
+  readonly root = h("div", { class: "prose" });
+  private readonly painter: TextPainter;
+  private painted = -1;
+  private cited: Citation[] = [];
+  private seen = 0;
+  private done = false;
+
+  constructor(follow: (marker: Marker) => void) {
+    this.painter = new TextPainter(this.root, follow);
+  }
+
+  update(part: Part, citations: readonly Citation[], number: (citation: Citation) => number, ended: boolean): void {
+    const done = part.ended || ended;
+    if (part.text.length === this.painted && citations.length === this.seen && done === this.done) return;
+    for (const citation of citations.slice(this.seen)) if (citation.part === part.number) this.cited.push(citation);
+    this.painted = part.text.length;
+    this.seen = citations.length;
+    this.done = done;
+    // A citation may come behind its part's end, and a text is only over for its markers once the stream is.
+    this.painter.update(part.text, this.cited, number, done);
+  }
+}
+
+class ThinkingPart implements PartView {
+  private readonly text = document.createTextNode("");
+  private readonly title = h("span", {}, "Thinking");
+  readonly root = h("details", { class: "thinking" }, h("summary", {}, icon("chevron"), this.title), h("div", { class: "thought" }, this.text));
+
+  update(part: Part, _citations: unknown, _number: unknown, ended: boolean): void {
+    if (part.text.length > this.text.length) this.text.appendData(part.text.slice(this.text.length));
+    const done = part.ended || ended;
+    this.root.classList.toggle("now", !done);
+    if (done) setText(this.title, `Thought, ${count(part.text.split(/\s+/).filter(Boolean).length, "word")}`);
+  }
+}
+
+class ToolPart implements PartView {
+  private readonly text = h("code");
+  readonly root: HTMLElement;
+
+  constructor(part: Part) {
+    const title = part.kind === "tool_call" ? "Tool call" : "Tool result";
+    const name = h("strong", {}, part.name ?? part.call ?? "");
+    this.root = h("div", { class: "code tool" }, h("div", { class: "code-head" }, icon("tool"), h("span", {}, `${title} `, name)), h("pre", { tabindex: "0", "aria-label": title }, this.text));
+  }
+
+  update(part: Part, _citations: unknown, _number: unknown, ended: boolean): void {
+    setText(this.text, part.ended || ended ? pretty(part.text) : part.text);
+  }
+}
+
+function pretty(json: string): string {
+  try {
+    return JSON.stringify(JSON.parse(json), undefined, 2);
+  } catch {
+    return json;
+  }
+}

@@ -1,0 +1,45 @@
+// The plain requests: models, lists, one stream's description. Each asks for the key where the server wants it.
+
+import { type ModelInfo, type StreamInfo, errorOf, unreachable } from "@tidewire/client";
+import { askForKey, headers } from "./keyring.ts";
+
+export interface ListedStream extends StreamInfo {
+  title?: string;
+}
+
+async function get(path: string): Promise<unknown> {
+  for (;;) {
+    let response: Response;
+    try {
+      response = await fetch(path, { headers: headers(), cache: "no-store" });
+    } catch {
+      throw unreachable();
+    }
+    if (response.ok) return response.json();
+    const error = await errorOf(response);
+    if (error.status !== 401 || !(await askForKey())) throw error;
+  }
+}
+
+function list<T>(body: unknown, ...names: string[]): T[] {
+  if (Array.isArray(body)) return body as T[];
+  for (const name of names) {
+    const found = (body as Record<string, unknown> | null)?.[name];
+    if (Array.isArray(found)) return found as T[];
+  }
+  return [];
+}
+
+export async function models(): Promise<ModelInfo[]> {
+  return list<ModelInfo>(await get("/v1/models"), "data", "models");
+}
+
+/** The newest streams first. */
+export async function streams(query: { chat?: string; limit: number }): Promise<ListedStream[]> {
+  const search = new URLSearchParams({ limit: String(query.limit), ...(query.chat && { chat: query.chat }) });
+  return list<ListedStream>(await get(`/v1/streams?${search}`), "streams");
+}
+
+export async function describe(stream: string): Promise<ListedStream> {
+  return (await get(`/v1/streams/${encodeURIComponent(stream)}`)) as ListedStream;
+}

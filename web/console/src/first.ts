@@ -1,0 +1,4 @@
+// Loaded before the page is painted, so that a chosen theme does not flash.
+import { applyTheme } from "./theme.ts";
+
+applyTheme();

@@ -1,0 +1,31 @@
+// Line icons on a 20 by 20 grid.
+
+import { svg } from "./dom.ts";
+
+const PATHS = {
+  menu: "M3.5 6h13M3.5 10h13M3.5 14h8",
+  plus: "M10 4v12M4 10h12",
+  send: "M10 16V4.5M5 9.2l5-5 5 5",
+  copy: "M7.5 7.5v-3h8v8h-3M4.5 7.5h8v8h-8z",
+  check: "M4.5 10.5l3.6 3.6 7.4-8",
+  link: "M8.2 11.8l3.6-3.6M9 6.2l1.6-1.6a3.4 3.4 0 0 1 4.8 4.8L13.8 11M11 13.8l-1.6 1.6a3.4 3.4 0 0 1-4.8-4.8L6.2 9",
+  panel: "M3.5 4.5h13v11h-13zM12 4.5v11",
+  sun: "M10 13.2a3.2 3.2 0 1 0 0-6.4 3.2 3.2 0 0 0 0 6.4zM10 2.6v1.6M10 15.8v1.6M2.6 10h1.6M15.8 10h1.6M4.8 4.8l1.1 1.1M14.1 14.1l1.1 1.1M4.8 15.2l1.1-1.1M14.1 5.9l1.1-1.1",
+  moon: "M16 11.6A6.4 6.4 0 0 1 8.4 4a6.4 6.4 0 1 0 7.6 7.6z",
+  chevron: "M7.5 5l5 5-5 5",
+  close: "M5 5l10 10M15 5L5 15",
+  again: "M15.5 10a5.5 5.5 0 1 1-1.8-4.1M15.5 3.2v3.3h-3.3",
+  bars: "M4 5.5h7M7 10h9M5.5 14.5h5",
+  down: "M10 4v11.5M5 10.8l5 5 5-5",
+  tool: "M12.8 3.9a3.9 3.9 0 0 0-4.6 5.2l-4.4 4.4 2.7 2.7 4.4-4.4a3.9 3.9 0 0 0 5.2-4.6l-2.4 2.3-2.4-.8-.8-2.4z",
+} as const;
+
+export type IconName = keyof typeof PATHS | "stop";
+
+export function icon(name: IconName): SVGElement {
+  const shape =
+    name === "stop"
+      ? svg("rect", { x: 5.5, y: 5.5, width: 9, height: 9, rx: 1.8, fill: "currentColor", stroke: "none" })
+      : svg("path", { d: PATHS[name] });
+  return svg("svg", { class: "icon", viewBox: "0 0 20 20", width: 20, height: 20, "aria-hidden": "true" }, shape);
+}
