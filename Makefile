@@ -1,0 +1,65 @@
+# Everything a person or a build needs, in one word each. `make` alone lists them.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+BIN := .venv/bin
+USE := .venv/.tidewire-installed
+DEV := .venv/.tidewire-installed-dev
+NPM := $(shell command -v npm 2>/dev/null)
+export PYTHON
+
+.PHONY: help demo serve setup test test-python test-web check bench web system clean
+
+help: ## Show this list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile | expand -t 20
+
+demo: $(USE) ## Index documents, start a server, ask one question: make demo [DOCS=folder] [PORT=8400]
+	@$(BIN)/tidewire demo $(if $(DOCS),"$(DOCS)") $(if $(PORT),--port "$(PORT)")
+
+serve: $(USE) ## Start the server: make serve [PORT=8400]
+	@$(BIN)/tidewire serve $(if $(PORT),--port "$(PORT)")
+
+setup: $(DEV) ## Create .venv with everything for development
+
+test: $(DEV) system test-python test-web ## Run every test, after installing what they need
+
+test-python: $(DEV) $(if $(NPM),tests/end_to_end/ai_sdk/node_modules/.package-lock.json web/node_modules/.package-lock.json)
+	@$(BIN)/python -m pytest $(ARGS)
+
+test-web: $(if $(NPM),web/node_modules/.package-lock.json)
+ifeq ($(NPM),)
+	@echo "npm is not here: the tests of web/ and of the AI SDK are skipped"
+else
+	@cd web && npm test --silent
+endif
+
+check: $(DEV) ## Lint, format, types, import rules, file sizes
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python tools/file_budget.py
+
+bench: $(DEV) ## Measure against the figures in benchmarks/README.md
+	@$(BIN)/python benchmarks/run.py $(ARGS)
+
+web: web/node_modules/.package-lock.json ## Build the console into the package
+	@cd web && npm run build --silent
+
+system: # a browser and nginx for the tests, where this machine lets us
+	@sh tools/system_packages.sh
+
+clean: ## Remove .venv and what builds leave behind
+	@rm -rf .venv dist build web/node_modules tests/end_to_end/ai_sdk/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(USE): pyproject.toml tools/environment.sh
+	@sh tools/environment.sh .
+	@touch $@
+
+$(DEV): pyproject.toml tools/environment.sh
+	@sh tools/environment.sh '.[dev]'
+	@touch $@ $(USE)
+
+%/node_modules/.package-lock.json: %/package-lock.json
+	@echo "Installing the packages of $*"
+	@cd $* && npm ci --silent --no-audit --no-fund && touch node_modules/.package-lock.json
