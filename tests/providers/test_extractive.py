@@ -239,7 +239,8 @@ async def test_every_citation_points_at_just_its_sentence(texts: list[str], ques
     asked = request(question, max_tokens=limit)
     basin = await answer(Shelf(*passages), asked)
     found = await Shelf(*passages).search("default", question, 16)
-    quotes = choose(question, found, {}).quotes
+    choice = choose(question, found, {})
+    quotes = choice.quotes or choice.places
     assert len(basin.citations) <= len(quotes)
     for quote, citation in zip(quotes, basin.citations, strict=False):
         said = basin.text[citation.start : citation.end]
@@ -251,3 +252,18 @@ async def test_every_citation_points_at_just_its_sentence(texts: list[str], ques
         assert 0 <= quote.at - source.start < len(source.text)
     assert basin.text == basin.text.rstrip()
     assert limit is None or len([e for e in basin.events if isinstance(e, Delta)]) <= limit
+
+
+def test_a_piece_of_a_program_is_not_quoted() -> None:
+    program = passage(
+        "def tide(moon: Moon) -> float:\n    if not moon.pulls:\n        return 0.0\n    the tide = moon.pull(sea)\n"
+    )
+    assert choose("tide and moon", [program], {}).quotes == []
+
+
+async def test_where_only_code_speaks_of_it_the_places_are_named() -> None:
+    program = passage("~~~\ndef tide(moon):\n    return moon.pull()\n~~~", heading="Source > The moon")
+    basin = await answer(Shelf(program), request("tide of the moon?"))
+    assert basin.text.endswith("these passages speak of it:\n\n- DOC_1, \u201cThe moon\u201d")
+    (citation,) = basin.citations
+    assert basin.text[citation.start : citation.end] == "DOC_1, \u201cThe moon\u201d"

@@ -14,7 +14,8 @@ from tidewire.core.ports import ModelInfo, Retriever, Sink
 from tidewire.core.request import Request
 from tidewire.providers.quoting import Choice, Quote, choose
 
-# A choice that holds less of the question's meaning than this does not speak of it at all; less than the second, only nearly.
+# Of the question's meaning, by weight of words. A passage that holds less than the first does not speak of it at all; sentences
+# that hold less than the second are no direct answer.
 NOTHING: Final = 0.3
 NEARLY: Final = 0.45
 SHORT: Final = 2  # a question of fewer content words than this, or one that points back, leans on the one before
@@ -67,7 +68,9 @@ class Extractive:
         choice, looked = await self._look(request)
         sink.feed([Timing(span=Span("retrieval", 0.0, round((time.monotonic() - started) * 1000, 3)))])
         writer = _Writer(sink, self._interval, request.max_tokens)
-        if choice.quotes and choice.covered >= NOTHING:
+        if choice.near < NOTHING:
+            await writer.write(_nothing(request, held))
+        elif choice.quotes:
             sink.feed(
                 [
                     Progress(
@@ -78,7 +81,7 @@ class Extractive:
             )
             await self._quote(choice, writer)
         else:
-            await writer.write(_nothing(request, held))
+            await self._point(choice, writer)
         asked = sum(len(message.text.split()) for message in request.messages)
         end: list[Event] = [PartEnded(part=0)] if writer.count else []
         sink.feed(
@@ -110,6 +113,13 @@ class Extractive:
             if writer.cut:
                 return
             last = quote
+
+    async def _point(self, choice: Choice, writer: _Writer) -> None:
+        """Only code and tables speak of it: name where."""
+        await writer.write("I found no sentence to quote, but these passages speak of it:\n\n")
+        for n, place in enumerate(choice.places):
+            await writer.write("\n- " if n else "- ")
+            await writer.write(place.text, place, time.time())
 
 
 class _Writer:
@@ -183,9 +193,7 @@ def _citation(quote: Quote, start: int, end: int, now: float) -> Citation:
 def _between(last: Quote, quote: Quote) -> str:
     """A new paragraph for another document; and a full stop where the sentence before has no end of its own."""
     gap = " " if last.source.source == quote.source.source else "\n\n"
-    return (
-        gap if last.text.rstrip("`*\"')\u201d")[-1:] in ".!?:;\u3002\uff01\uff1f" else f";{gap}" if gap == " " else gap
-    )
+    return gap if last.text.rstrip("`*\"')\u201d")[-1:] in ".!?:;\u3002\uff01\uff1f" else f".{gap}"
 
 
 def _leans_on(request: Request) -> str:

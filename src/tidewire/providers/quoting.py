@@ -33,6 +33,11 @@ _CODE: Final = re.compile(
     r"[{};=<>|\\$]|\(\)|->|::|==|^\s*(?:def|class|import|from|return|const|let|var|if|for|while)\b"
 )
 _LABEL: Final = re.compile(r"(?:stability|version|added|since|changed)\b[^.]{0,30}?[:\d]|`[^`]+` \{", re.IGNORECASE)
+# A line of a program; one in five makes a block code. Chunks cut out of a source file bring no fence with them.
+_CODE_LINE: Final = re.compile(
+    r"\s*(?:@\w+|def |class |from \S+ import|import |return\b|(?:if|for|while|elif|else|try|with)\b.*[:{]$|[\w.\[\]]+ (?:=|\+=|:=) "
+    r"|[\w.]+ = |[)}\]]+[,;:]?$|(?:const|let|var|static|public|private|void|int|function|fn|func)\b)|.*(?:[{};(\[]|\) ->.*:)$|.*\bself\.|.*\"{3}"
+)
 _CLUTTER: Final = re.compile(
     r"\b(?:copyright|all rights reserved|table of contents|click here|see also)\b", re.IGNORECASE
 )
@@ -48,10 +53,16 @@ class Quote(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """The quotes, in the order in which they are to be said: the best document and passage first, each in reading order. covered: the share of the question's meaning in them, 0 to 1."""
+    """The quotes, in the order in which they are to be said: the best document and passage first, each in reading order.
+
+    covered: the share of the question's meaning in them, 0 to 1; near: that of the one passage that holds most of it.
+    places: for want of a sentence to quote, the names of the best passages.
+    """
 
     quotes: list[Quote]
     covered: float
+    near: float = 0.0
+    places: tuple[Quote, ...] = ()
 
 
 class _Candidate(NamedTuple):
@@ -73,8 +84,9 @@ def choose(question: str, passages: Sequence[Passage], rarity: Mapping[str, floa
     weights = _weights(question, before, rarity)
     total = sum(weights.values())
     found = [c for rank, passage in enumerate(passages) for c in _candidates(rank, passage)]
-    if not total or not found:
-        return Choice([], 0.0)
+    near = max((_held(p, weights) for p in passages), default=0.0) / total if total else 0.0
+    if not near or not found:
+        return Choice([], 0.0, near, _places(passages))
     top = max(p.score for p in passages) or 1.0
     asks_what = _ASKS_WHAT.match(question) is not None
     pairs = _pairs(question)
@@ -98,7 +110,22 @@ def choose(question: str, passages: Sequence[Passage], rarity: Mapping[str, floa
     documents = list(dict.fromkeys(c.quote.source.source for c in kept))
     ranks = list(dict.fromkeys(c.rank for c in kept))
     kept.sort(key=lambda c: (documents.index(c.quote.source.source), ranks.index(c.rank), c.quote.at))
-    return Choice([c.quote for c in kept], covered)
+    return Choice([c.quote for c in kept], covered, near, _places(passages))
+
+
+def _held(passage: Passage, weights: Mapping[str, float]) -> float:
+    there = {prose.stem(w) for w in prose.words(f"{passage.title} {passage.heading} {passage.text}")}
+    return sum(weight for word, weight in weights.items() if word in there)
+
+
+def _places(passages: Sequence[Passage]) -> tuple[Quote, ...]:
+    names: dict[str, Quote] = {}
+    for p in passages[:8]:
+        title = p.uri if p.uri and p.uri.endswith(f"/{p.title}") else p.title
+        head, _, last = p.heading.rpartition(" > ")
+        name = f"{title}, \u201c{last}\u201d" if last and (head or last != p.title) else title
+        names.setdefault(name, Quote(name, p, p.start, p.text[:PASSAGE].strip()))
+    return tuple(names.values())[:3]
 
 
 def _weights(question: str, before: str, rarity: Mapping[str, float]) -> dict[str, float]:
@@ -163,7 +190,7 @@ def _quality(c: _Candidate) -> float:
         value *= 0.9
     if _CLUTTER.search(text):
         value *= 0.5
-    if text.count("`") > max(4, size // 2):
+    if text.count("`") > max(8, size * 0.8):
         value *= 0.45  # a list of names
     if _LABEL.match(text):
         value *= 0.7  # a remark or an argument's description
@@ -190,7 +217,9 @@ def _best(
             break
         own = set(candidate.words)
         new = sum(weights[w] for w in own & weights.keys() - said) / total
-        if kept and score * (0.8 + new) < (least if len(kept) < 3 else least * 1.4):
+        left = sum(weight for word, weight in weights.items() if word not in said) / total
+        gain = 0.8 + new if new or left < 0.25 else 0.65  # the same words again, while others wait for an answer
+        if kept and score * gain < (least if len(kept) < 3 else least * 1.4):
             continue
         if any(_same(own, set(k.words)) for k in kept):
             continue
@@ -229,7 +258,7 @@ def _candidates(rank: int, passage: Passage) -> Iterator[_Candidate]:
             above |= {prose.stem(w) for w in prose.content_words(text[block.start : block.end])}
         if block.kind == "table":
             yield from _rows(rank, passage, block, n, above)
-        if block.kind not in ("paragraph", "item"):
+        if block.kind not in ("paragraph", "item") or _is_code(text[block.start : block.end]):
             continue
         for place, (start, end) in enumerate(prose.sentences(text, block.start, block.end)):
             if block.start == 0 and place == 0 and passage.start and text[start].islower():
@@ -287,6 +316,11 @@ def _plain(text: str) -> str:
     text = re.sub(r"(\*{1,3})(?=\S)([^*]+?)(?<=\S)\1", r"\2", text)
     text = re.sub(r"(?<!\w)(_{1,3})(?=\S)([^_]+?)(?<=\S)\1(?!\w)", r"\2", text)
     return text.replace("**", "").replace("\\_", "_").replace("\\*", "*")
+
+
+def _is_code(block: str) -> bool:
+    lines = [line.rstrip() for line in block.split("\n")]
+    return sum(1 for line in lines if _CODE_LINE.match(line)) * 5 > len(lines)
 
 
 def _readable(text: str) -> bool:
