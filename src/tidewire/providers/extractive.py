@@ -99,7 +99,8 @@ class Extractive:
         if not passages:
             return Choice([], 0.0), 0
         rarity = await self._corpus.rarity(request.tenant, prose.content_words(query)[:32])
-        return choose(question, passages, rarity, before=before), len(passages)
+        # In a thread: it takes milliseconds, and the event loop has other streams to serve.
+        return await asyncio.to_thread(choose, question, passages, rarity, before=before), len(passages)
 
     async def _quote(self, choice: Choice, writer: _Writer) -> None:
         now = time.time()

@@ -45,8 +45,8 @@ class Index:
         match = expression(query)
         if not match or limit < 1:
             return []
-        found = await self._reader.run(lambda store: store.search(namespace, match, max(DEPTH, 2 * limit)))
-        return rerank(query, found)[:limit]
+        depth = max(DEPTH, 2 * limit)
+        return await self._reader.run(lambda store: rerank(query, store.search(namespace, match, depth))[:limit])
 
     async def rarity(self, namespace: str, terms: Sequence[str]) -> dict[str, float]:
         """How much each word tells passages apart: ln(1 + passages / (1 + passages that hold it))."""
