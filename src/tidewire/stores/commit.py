@@ -18,7 +18,7 @@ from tidewire.stores.schema import broken
 
 log = logging.getLogger("tidewire.stores")
 
-CHECKPOINT: Final = 4 * 1024 * 1024  # bytes of write-ahead log, as SQLite's own 1,000 pages
+CHECKPOINT: Final = 16 * 1024 * 1024  # bytes of write-ahead log; the rest costs the writer two syncs, so not often
 
 
 class Committer:
