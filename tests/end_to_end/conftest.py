@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 
 import pytest
@@ -12,11 +13,12 @@ from tidewire.server.assemble import house
 from tidewire.server.settings import Log, Models, Provider, Settings
 
 
-@pytest.fixture
-async def server_url(tmp_path):
+@contextlib.asynccontextmanager
+async def running(folder, log):
+    """The address of a server that keeps its data in `folder`."""
     settings = Settings(
-        data=str(tmp_path),
-        log=Log(store="memory", durability="memory"),
+        data=str(folder),
+        log=log,
         models=Models(default="simulated", discover=False),
         providers={"simulated": Provider(kind="simulated")},
     )
@@ -28,3 +30,15 @@ async def server_url(tmp_path):
             yield await address
             server.should_exit = True
             await serving
+
+
+@pytest.fixture
+async def server_url(tmp_path):
+    async with running(tmp_path, Log(store="memory", durability="memory")) as address:
+        yield address
+
+
+@pytest.fixture
+def serve(tmp_path):
+    """serve() is a server on disk; entered again, it finds what the one before has kept."""
+    return lambda: running(tmp_path, Log(store="sqlite", durability="process"))
