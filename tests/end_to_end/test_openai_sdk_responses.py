@@ -180,9 +180,6 @@ async def test_what_is_not_understood_is_refused_with_its_name(client):
         await client.responses.retrieve("resp_never")
 
 
-@pytest.mark.xfail(
-    strict=True, reason="assemble and the log on disk both lock the data folder: the server does not start"
-)
 async def test_a_response_is_the_same_after_the_server_was_started_anew(serve):
     told = []
     for _ in range(2):

@@ -10,7 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidewire.core import prose
-from tidewire.core.events import Citation, Delta, Event, Finish, PartEnded, PartStarted, Progress, Timing, Usage
+from tidewire.core.events import (
+    Attempt,
+    Citation,
+    Delta,
+    Event,
+    Finish,
+    PartEnded,
+    PartStarted,
+    Progress,
+    Timing,
+    Usage,
+)
 from tidewire.core.ports import Passage
 from tidewire.core.request import Message, Request, Text
 from tidewire.providers.extractive import Extractive
@@ -105,9 +116,9 @@ async def test_an_answer_is_sentences_of_the_documents_each_with_its_source() ->
 async def test_the_events_come_in_order_and_end_with_usage_and_finish() -> None:
     basin = await answer(Shelf(TIDES), request("What is a tide?"))
     kinds = [type(e) for e in basin.events]
-    assert kinds[:5] == [Progress, Timing, Progress, PartStarted, Delta]
+    assert kinds[:6] == [Attempt, Progress, Timing, Progress, PartStarted, Delta]
     assert kinds[-3:] == [PartEnded, Usage, Finish]
-    assert basin.events[0] == Progress(stage="retrieving", detail="searching 1 passage")
+    assert basin.events[1] == Progress(stage="retrieving", detail="searching 1 passage")
     usage, finish = basin.events[-2:]
     assert usage == Usage(counted_by="server", input=4, output=kinds.count(Delta))
     assert finish == Finish(reason="stop")

@@ -110,6 +110,14 @@ class ChatDecoder:
 
     def feed(self, data: bytes) -> list[Event]:
         out: list[Event] = []
+        try:
+            self._read(data, out)
+        except UpstreamError as error:
+            error.before = out  # what these bytes held before the error is part of the answer
+            raise
+        return out
+
+    def _read(self, data: bytes, out: list[Event]) -> None:
         for name, payload in self._frames.feed(data):
             if self._done:
                 break
@@ -128,7 +136,6 @@ class ChatDecoder:
                 self._choice(chunk.choices[0], out)
             if chunk.usage is not None:
                 out.append(_usage(chunk.usage))
-        return out
 
     def end(self) -> list[Event]:
         out: list[Event] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -105,6 +105,9 @@ def whole(text: str, name: str) -> int:
     raise BadRequest(f"{name} is {text[:40]!r}; it must be a whole number", param=name)
 
 
+EXPOSED: Final = "x-tidewire-stream, x-workflow-run-id, x-workflow-stream-tail-index, retry-after"
+
+
 class Origins:
     """Which web origins may call from a browser (CORS). "*" allows all; the server's own page needs none."""
 
@@ -117,7 +120,7 @@ class Origins:
         if origin not in self._allowed and "*" not in self._allowed:
             return False
         call.extra += [("access-control-allow-origin", origin), ("vary", "origin")]
-        call.extra.append(("access-control-expose-headers", "x-tidewire-stream, x-workflow-run-id, retry-after"))
+        call.extra.append(("access-control-expose-headers", EXPOSED))
         if call.scope["method"] != "OPTIONS":
             return False
         asked = call.headers.get("access-control-request-headers", "")

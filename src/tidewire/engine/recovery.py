@@ -25,12 +25,20 @@ LOST = ErrorInfo(
 async def end_orphans(store: Log, orphans: Sequence[Meta], *, now: int, expires: int) -> None:
     """Close each in the next epoch. now and expires: Unix milliseconds."""
     for orphan in orphans:
-        meta = msgspec.structs.replace(orphan, epoch=orphan.epoch + 1, ended=now, expires=expires)
-        said = await _read(store, orphan)
-        writer = await store.open(meta, _report)
+        try:
+            await _end(store, orphan, now=now, expires=expires)
+        except Exception:  # supervisor boundary: one stream that cannot be read keeps no other from its end
+            log.exception("a stream left open by a killed server could not be ended", extra={"stream": orphan.stream})
+
+
+async def _end(store: Log, orphan: Meta, *, now: int, expires: int) -> None:
+    meta = msgspec.structs.replace(orphan, epoch=orphan.epoch + 1, ended=now, expires=expires)
+    said = await _read(store, orphan)
+    writer = await store.open(meta, _report)
+    if not said or not isinstance(said[-1], ev.Closed):  # else only its meta was still to be written
         writer.append(_last_words(said, meta))
-        await writer.close(meta)
-        log.warning("a stream left open by a killed server was ended", extra={"stream": meta.stream})
+    await writer.close(meta)
+    log.warning("a stream left open by a killed server was ended", extra={"stream": meta.stream})
 
 
 async def _read(store: Log, meta: Meta) -> list[Event]:

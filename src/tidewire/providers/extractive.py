@@ -9,7 +9,19 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from tidewire.core import prose
-from tidewire.core.events import Citation, Delta, Event, Finish, PartEnded, PartStarted, Progress, Span, Timing, Usage
+from tidewire.core.events import (
+    Attempt,
+    Citation,
+    Delta,
+    Event,
+    Finish,
+    PartEnded,
+    PartStarted,
+    Progress,
+    Span,
+    Timing,
+    Usage,
+)
 from tidewire.core.ports import ModelInfo, Retriever, Sink
 from tidewire.core.request import Request
 from tidewire.providers.quoting import Choice, Quote, choose
@@ -64,7 +76,12 @@ class Extractive:
     async def answer(self, request: Request, sink: Sink) -> None:
         started = time.monotonic()
         held = await self._corpus.count(request.tenant)
-        sink.feed([Progress(stage="retrieving", detail=f"searching {_many(held, 'passage')}")])
+        sink.feed(
+            [
+                Attempt(n=1, provider=self.name, model=request.model, reason="start"),
+                Progress(stage="retrieving", detail=f"searching {_many(held, 'passage')}"),
+            ]
+        )
         choice, looked = await self._look(request)
         sink.feed([Timing(span=Span("retrieval", 0.0, round((time.monotonic() - started) * 1000, 3)))])
         writer = _Writer(sink, self._interval, request.max_tokens)

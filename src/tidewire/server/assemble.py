@@ -27,7 +27,6 @@ from tidewire.server.load import Load
 from tidewire.server.settings import Settings
 from tidewire.stages.limit import Limit
 from tidewire.stages.stop import Stop
-from tidewire.stores.lock import DataLock
 from tidewire.stores.memory import MemoryLog
 from tidewire.stores.sqlite import SqliteLog
 from tidewire.telemetry.looplag import LoopLag
@@ -67,7 +66,7 @@ def projections(name: str) -> str:
 async def house(settings: Settings, *, own_port: int) -> AsyncIterator[House]:
     """Everything behind the doors, started; all of it is stopped and stored when the context is left."""
     async with contextlib.AsyncExitStack() as stack:
-        store = _log(settings, stack)
+        store = _log(settings)
         metrics = Metrics(store.size)
         lag = LoopLag(metrics.late)
         load = Load()
@@ -104,14 +103,9 @@ async def house(settings: Settings, *, own_port: int) -> AsyncIterator[House]:
             await desk.drain(0.0)
 
 
-def _log(settings: Settings, stack: contextlib.AsyncExitStack) -> Log:
+def _log(settings: Settings) -> Log:
     if settings.log.store == "memory":
         return MemoryLog()
-    folder = Path(settings.data)
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = DataLock(folder)
-    lock.acquire()
-    stack.callback(lock.release)
     durability = settings.log.durability
     return SqliteLog(settings.log_path, "disk" if durability == "disk" else "process")
 
@@ -129,7 +123,7 @@ async def _providers(settings: Settings, index: Index, own_port: int) -> list[Pr
                 Compatible(found.name, found.base_url, ChatHost(), api_key=key, prefix=f"{found.name}/", note=found.why)
             )
     if "extractive" not in names:
-        out.append(Extractive(index, interval=1 / settings.retrieval.pace))
+        out.append(Extractive(index, interval=1 / settings.retrieval.pace, passages=settings.retrieval.passages))
     return out
 
 

@@ -18,7 +18,9 @@ AGAIN: Final = 5.0  # seconds before hosts are asked again for a model that none
 
 
 class Catalogue:
-    """Names are, in this order: an alias, a model on offer, "<provider>/<model>", or "default"."""
+    """Names are, in this order: an alias, "default", a model on offer with or without its host's name before it, or
+    "<provider>/<anything>", for models that a host does not list.
+    """
 
     def __init__(self, providers: Sequence[Provider], aliases: Mapping[str, str], default: str) -> None:
         self._providers = {p.name: p for p in providers}
@@ -90,6 +92,8 @@ class Catalogue:
                     if model.id not in known:
                         known[model.id] = provider
                         models.append(model)
+        for model in models:  # the host's own name will do where no other model has it
+            known.setdefault(model.id.removeprefix(f"{model.provider}/"), known[model.id])
         self._known, self._models = known, models
         self._asked = time.monotonic()
 

@@ -56,7 +56,8 @@ def simulated(name: str, given: s.Provider, parts: Parts) -> Provider:
 
 
 def extractive(name: str, given: s.Provider, parts: Parts) -> Provider:
-    return Extractive(parts.index, interval=1 / parts.settings.retrieval.pace)
+    retrieval = parts.settings.retrieval
+    return Extractive(parts.index, interval=1 / retrieval.pace, passages=retrieval.passages)
 
 
 KINDS: Final = Registry(

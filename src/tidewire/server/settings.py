@@ -66,7 +66,6 @@ class Limits(Group, frozen=True):
     header_s: Annotated[Seconds, Meta(description="Time for a request's headers to arrive.")] = 10.0
     body_bytes: Annotated[Bytes, Meta(description="Size of a request's body, or of a WebSocket message.")] = 16 << 20
     body_s: Annotated[Seconds, Meta(description="Time for a request's body to arrive.")] = 30.0
-    json_depth: Annotated[int, Meta(ge=8, le=512, description="Levels of nesting in a request's JSON.")] = 64
     connections: Annotated[Count, Meta(description="Open connections; above it new ones are refused with 503.")] = 8000
     streams: Annotated[Count, Meta(description="Streams being answered at once; above it 429.")] = 2000
     readers_per_stream: Annotated[Count, Meta(description="Readers that may follow one stream at once.")] = 64
@@ -106,7 +105,6 @@ class Streams(Group, frozen=True):
         int, Meta(ge=0, le=600_000, extra={"unit": "ms"}, description="Clients wait this long before they reconnect.")
     ] = 1000
     keep_s: Annotated[Seconds, Meta(description="A stream can be read for this long after its end.")] = 900.0
-    keep_running_s: Annotated[Seconds, Meta(description="A stream without an end is forgotten after this.")] = 86400.0
     unread: Annotated[
         Literal["continue", "pause"],
         Meta(description="When nobody reads: continue, or pause the model host at ahead_events."),
@@ -141,7 +139,7 @@ class Logging(Group, frozen=True):
 class Retrieval(Group, frozen=True):
     """Answers out of your own documents."""
 
-    passages: Annotated[int, Meta(ge=1, le=50, description="Passages looked at for one answer.")] = 8
+    passages: Annotated[int, Meta(ge=1, le=50, description="Passages looked at for one answer.")] = 16
     pace: Annotated[
         float, Meta(gt=0, le=100_000, extra={"unit": "tokens/s"}, description="How fast the extractive model writes.")
     ] = 50.0
