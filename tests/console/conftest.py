@@ -15,7 +15,9 @@ import pytest
 import pytest_asyncio
 
 ROOT = Path(__file__).parents[2]
-CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
+CHROMIUM = next(
+    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+)
 FLAGS = [
     "--headless=new",
     "--no-sandbox",
@@ -157,7 +159,7 @@ class Console:
 
     async def open(self, address: str, path: str = "/") -> None:
         await self.page.goto(address + path)
-        await self.page.wait_for_function("document.querySelector('#model').value !== ''")
+        await self.page.wait_for_function("() => document.querySelector('#model').value !== ''")
 
     async def ask(self, question: str, model: str = "simulated") -> str:
         """Returns the stream's id once the answer has its place on the page."""
@@ -171,7 +173,8 @@ class Console:
     async def words(self, least: int) -> None:
         """Waits until the newest answer has at least this many words."""
         await self.page.wait_for_function(
-            "n => (document.querySelector('.turn:last-child .prose')?.textContent ?? '').split(/\\s+/).length > n", arg=least
+            "n => (document.querySelector('.turn:last-child .prose')?.textContent ?? '').split(/\\s+/).length > n",
+            arg=least,
         )
 
     async def ended(self) -> str:
@@ -196,7 +199,11 @@ async def browse(chromium):
     contexts, consoles = [], []
 
     async def visit(width=1280, height=800, *, beside=None, **options) -> Console:
-        context = beside.page.context if beside else await chromium.new_context(viewport={"width": width, "height": height}, **options)
+        context = (
+            beside.page.context
+            if beside
+            else await chromium.new_context(viewport={"width": width, "height": height}, **options)
+        )
         if not beside:
             contexts.append(context)
         page = await context.new_page()

@@ -25,7 +25,12 @@ def web() -> Path:
     if not (WEB / "node_modules" / "esbuild").is_dir():
         try:
             install = subprocess.run(
-                ["npm", "ci", "--no-audit", "--no-fund"], cwd=WEB, capture_output=True, text=True, timeout=120, check=False
+                ["npm", "ci", "--no-audit", "--no-fund"],
+                cwd=WEB,
+                capture_output=True,
+                text=True,
+                timeout=120,
+                check=False,
             )
         except subprocess.TimeoutExpired:
             pytest.skip("npm ci did not end within 120 s: the shipped files cannot be built again here")
@@ -52,7 +57,12 @@ def test_the_client_and_the_text_reader_pass_their_own_tests(web):
 @pytest.mark.slow
 def test_the_sources_are_well_typed(web):
     done = subprocess.run(
-        ["node", "node_modules/typescript/bin/tsc", "--noEmit", "-p", "."], cwd=web, capture_output=True, text=True, timeout=120, check=False
+        ["node", "node_modules/typescript/bin/tsc", "--noEmit", "-p", "."],
+        cwd=web,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert done.returncode == 0, done.stdout[-3000:]
 

@@ -204,7 +204,9 @@ async def test_a_phone_of_360_pixels_scrolls_only_downwards(address, browse):
     page = console.page
     await console.open(address)
     wide = "| " + " | ".join(["column"] * 20) + " |"
-    await console.ask(rf'sim: text="{"x" * 300} `{"y" * 200}`\n\n{wide}\n\n```\n{"z " * 200}\n```" tool=look interval_ms=0')
+    await console.ask(
+        rf'sim: text="{"x" * 300} `{"y" * 200}`\n\n{wide}\n\n```\n{"z " * 200}\n```" tool=look interval_ms=0'
+    )
     await console.ended()
     await page.locator(".time summary").click()
     for opened in (None, "history", "inspector"):
@@ -214,7 +216,7 @@ async def test_a_phone_of_360_pixels_scrolls_only_downwards(address, browse):
         assert await page.evaluate("document.scrollingElement.scrollWidth") <= 360
         assert await page.evaluate("(a => a.scrollWidth - a.clientWidth)(document.querySelector('#scroll'))") <= 0
     await page.keyboard.press("Escape")
-    assert await page.locator("#inspector").is_hidden()
+    await page.locator("#inspector").wait_for(state="hidden")
     small = await page.evaluate(
         """() => [...document.querySelectorAll('main button, main select')].filter(b => b.offsetParent)
             .map(b => [b.getAttribute('aria-label') ?? b.textContent, b.offsetWidth, b.offsetHeight])
@@ -311,7 +313,7 @@ async def test_a_server_with_a_key_asks_for_it_and_then_answers(serve_here, brow
         await page.get_by_text("was refused").wait_for()
         await page.locator("#key-field").fill("open sesame")
         await page.keyboard.press("Enter")
-        await page.wait_for_function("document.querySelector('#model').value !== ''")
+        await page.wait_for_function("() => document.querySelector('#model').value !== ''")
         await console.ask("sim: tokens=5 interval_ms=0")
         assert await console.ended() == "Complete"
         stored = await page.evaluate("[JSON.stringify(localStorage), sessionStorage['tidewire.key']]")
@@ -344,15 +346,15 @@ async def test_nonsense_never_breaks_the_page(address, browse):
     await console.open(address, "/#/s/%%%/../x")
     assert await page.locator("#welcome").is_visible()
     hostile = "<img src=x onerror=window.broken=1><script>window.broken=1</script> [x](javascript:window.broken=1)"
-    await console.ask(f'{hostile} sim: text="{hostile.replace("=", "=")} ** ` [ _ ``` > 1. |" interval_ms=0')
+    await console.ask(f'{hostile} sim: text="{hostile} ** ` [ _ ``` > 1. |" interval_ms=0')
     await console.ended()
-    assert hostile.split(" [x]")[0].split() == (await console.text()).split(" [x]")[0].split()
+    assert hostile.partition(" [x]")[0].split() == (await console.text()).partition(" [x]")[0].split()
     assert await page.evaluate("window.broken") is None
     assert await page.locator(".prose img, .prose script, .question img, a[href^=javascript]").count() == 0
-    for text in ["\u0000\ufffe🌊‮", "   ", "\\", "sim: tokens=-1", "a" * 50_000]:
+    for text in ["\u0000\ufffe🌊\u202e", "   ", "\\", "sim: tokens=-1", "a" * 50_000]:
         await page.fill("#question", text)
         await page.keyboard.press("Enter")
-        await page.wait_for_function("!document.querySelector('#send').classList.contains('stop')")
+        await page.wait_for_function("() => !document.querySelector('#send').classList.contains('stop')")
     assert await page.locator("#question").is_visible()
 
 

@@ -2,7 +2,7 @@
 
 import { type Citation, type Part, type Sourced, type StreamEvent, sourceKey, sourcesOf, textOf } from "@tidewire/client";
 import { copy, h, setText } from "./dom.ts";
-import { advice } from "./errors.ts";
+import { advice, sentence } from "./errors.ts";
 import { ending, figures } from "./figures.ts";
 import { age, count } from "./format.ts";
 import { icon } from "./icons.ts";
@@ -20,6 +20,9 @@ export interface TurnActions {
 
 /** How often the running figures change, in ms: faster cannot be read. */
 const FIGURES_EVERY = 250;
+
+/** Characters from which a question is a text to scroll in rather than a headline. */
+const LONG = 300;
 
 export class AnswerView {
   readonly root: HTMLElement;
@@ -44,13 +47,14 @@ export class AnswerView {
     private readonly act: TurnActions,
   ) {
     const question = h("div", { class: "question" }, turn.question || "The question was asked elsewhere.");
-    if (!turn.question) question.classList.add("unknown");
+    question.classList.toggle("unknown", !turn.question);
+    question.classList.toggle("long", turn.question.length > LONG);
     const heading = h("h2", { class: "visually-hidden" }, "Question");
     const answer = h("h2", { class: "visually-hidden" }, "Answer");
-    this.line.append(this.state, this.values, this.actions);
+    this.line.append(this.state, this.values);
     this.line.hidden = true;
     this.detail.hidden = true;
-    const region = h("div", { class: "answer" }, answer, this.steps, this.body, this.trouble, this.sources, this.line, this.detail);
+    const region = h("div", { class: "answer" }, answer, this.steps, this.body, this.trouble, this.sources, this.line, h("div", { class: "foot" }, this.actions, this.detail));
     this.root = h("article", { class: "turn", id: `turn-${turn.stream}` }, heading, question, region);
     this.update([]);
   }
@@ -132,18 +136,12 @@ export class AnswerView {
     const list = running ? steps(answer) : [];
     this.steps.hidden = !running;
     if (!running) return;
-    if (!list.length) list.push({ name: "Sending the question", detail: "", at: 0 });
+    if (!list.length) list.push({ stage: "sending", text: "Sending the question" });
     while (this.steps.children.length > list.length) this.steps.lastElementChild?.remove();
     for (const [n, step] of list.entries()) {
-      let item = this.steps.children[n];
-      if (!item) {
-        item = h("li", {}, h("span", { class: "name" }), h("span", { class: "detail" }));
-        this.steps.append(item);
-      }
+      const item = this.steps.children[n] ?? this.steps.appendChild(h("li"));
       item.classList.toggle("now", n === list.length - 1);
-      const [name, detail] = item.children;
-      if (name) setText(name, step.name);
-      if (detail) setText(detail, step.detail);
+      setText(item, step.text);
     }
   }
 
@@ -177,7 +175,7 @@ export class AnswerView {
     if (error) {
       this.trouble.hidden = false;
       this.trouble.replaceChildren(
-        h("p", {}, h("strong", {}, error.message), " ", advice(error)),
+        h("p", {}, h("strong", {}, sentence(error.message)), " ", advice(error)),
         h("div", { class: "row" }, turn.question ? this.button("again", "Ask again", () => this.act.again(turn)) : undefined, h("code", {}, error.code)),
       );
     } else if (answer.closed && !answer.parts.some((part) => part.text || part.kind === "tool_call")) {
@@ -187,11 +185,11 @@ export class AnswerView {
     this.actions.replaceChildren(
       ...(text ? [this.copying("copy", "Copy answer", () => text)] : []),
       this.copying("link", "Copy link to this answer", () => this.act.link(turn)),
-      this.button("panel", "Show its events", () => this.act.inspect(turn), true),
+      this.button("list", "Show its events", () => this.act.inspect(turn), true),
     );
-    if (answer.closed) {
+    if (answer.closed && (answer.closed.spans?.length || answer.progress.length)) {
       this.detail.hidden = false;
-      const listed = steps(answer).map((step) => h("li", {}, h("span", {}, step.name), step.detail ? h("span", {}, step.detail) : undefined));
+      const listed = steps(answer).map((step) => h("li", {}, step.text));
       this.detail.replaceChildren(
         h("summary", {}, icon("chevron"), "Where the time went"),
         waterfall(answer, turn.beats),

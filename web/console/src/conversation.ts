@@ -4,7 +4,6 @@ import { type Message, type StartRequest, type StreamEvent, newId, textOf } from
 import { AnswerView } from "./answer_view.ts";
 import { describe, streams } from "./api.ts";
 import { byId } from "./dom.ts";
-import { infoOf } from "./errors.ts";
 import { askForKey } from "./keyring.ts";
 import * as memory from "./memory.ts";
 import { Turn, type TurnInit } from "./turn.ts";
@@ -168,9 +167,4 @@ function merge(listed: readonly { stream: string; model: string; created: number
     ...info,
     ...known.get(info.stream),
   }));
-}
-
-/** What stopping failed with, as a sentence. */
-export function sentence(thrown: unknown): string {
-  return infoOf(thrown).message;
 }

@@ -19,7 +19,6 @@ export function advice(info: ErrorInfo): string {
   const known = ADVICE[info.code];
   if (known) return known;
   const status = info.status ?? 0;
-  if (status === 401 || status === 403) return ADVICE["unauthorized"] ?? "";
   if (info.retryable) return "Try again in a moment.";
   if (status === 400 || status === 422) return "Change the question or the model and try again.";
   return status >= 500 ? "Try again; if it stays, the server's log says more." : "";
@@ -29,4 +28,10 @@ export function advice(info: ErrorInfo): string {
 export function infoOf(thrown: unknown): ErrorInfo {
   if (thrown instanceof TidewireError) return thrown.info;
   return { code: "console_error", message: thrown instanceof Error ? thrown.message : String(thrown) };
+}
+
+/** A message as a sentence of its own: a capital at its beginning and a full stop at its end. */
+export function sentence(message: string): string {
+  const text = message.trim();
+  return text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?:]$/.test(text) ? "" : ".");
 }

@@ -3,10 +3,10 @@
 import type { StreamEvent } from "@tidewire/client";
 import { models } from "./api.ts";
 import { Composer } from "./composer.ts";
-import { Conversation, sentence } from "./conversation.ts";
+import { Conversation } from "./conversation.ts";
 import { byId, copy, h, setText } from "./dom.ts";
 import { Drawers } from "./drawers.ts";
-import { advice, infoOf } from "./errors.ts";
+import { advice, infoOf, sentence } from "./errors.ts";
 import { ending } from "./figures.ts";
 import { count } from "./format.ts";
 import { History } from "./history.ts";
@@ -76,8 +76,9 @@ async function stop(): Promise<void> {
   try {
     await conversation.newest?.stop();
   } catch (thrown) {
-    notice.say(`The answer could not be stopped. ${sentence(thrown)}`);
-    toast(`The answer could not be stopped. ${sentence(thrown)}`);
+    const text = `The answer could not be stopped. ${sentence(infoOf(thrown).message)}`;
+    notice.say(text);
+    toast(text);
   }
 }
 
@@ -138,7 +139,7 @@ async function loadModels(): Promise<void> {
     const info = infoOf(thrown);
     trouble.hidden = false;
     const retry = h("button", { type: "button", class: "plain small", onclick: () => void loadModels() }, "Try again");
-    trouble.replaceChildren(`${info.message} ${advice(info)} `, retry);
+    trouble.replaceChildren(`${sentence(info.message)} ${advice(info)} `, retry);
   }
 }
 

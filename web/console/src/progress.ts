@@ -12,22 +12,25 @@ const STAGES: Record<string, string> = {
 };
 
 export interface Step {
-  name: string;
-  detail: string;
-  at: number;
+  stage: string;
+  text: string;
 }
 
-/** The steps so far, each stage once in a row with its latest detail; attempts after the first are steps too. */
+/** The steps so far, each stage once in a row with its latest words; attempts after the first are steps too. */
 export function steps(answer: Answer): Step[] {
   const list: (Step & { seq: number })[] = [];
-  for (const { stage, detail = "", at, seq } of answer.progress) {
-    const name = STAGES[stage] ?? stage;
+  for (const { stage, detail, seq } of answer.progress) {
+    const text = detail ? capital(detail) : (STAGES[stage] ?? capital(stage));
     const last = list.at(-1);
-    if (last?.name === name) last.detail = detail || last.detail;
-    else list.push({ name, detail, at, seq });
+    if (last?.stage !== stage) list.push({ stage, text, seq });
+    else if (detail) last.text = text;
   }
-  for (const { n, reason, provider, model, at, seq } of answer.attempts) {
-    if (n > 1) list.push({ name: `Try ${n} (${reason})`, detail: `${provider}, ${model}`, at, seq });
+  for (const { n, reason, provider, model, seq } of answer.attempts) {
+    if (n > 1) list.push({ stage: "attempt", text: `Try ${n} (${reason}): ${provider}, ${model}`, seq });
   }
   return list.sort((a, b) => a.seq - b.seq);
+}
+
+function capital(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }

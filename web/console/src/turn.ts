@@ -121,7 +121,7 @@ export class Turn {
   private connected(connection: Connection): void {
     if (connection.state === "live" && this.connection.state !== "connecting") this.reconnects += 1;
     this.connection = connection;
-    if (connection.state === "closed" || connection.state === "refused") this.batch.flush();
+    if (connection.state === "refused") this.batch.flush(); // what came before the refusal is painted before it
     this.changed(this, []);
   }
 }
