@@ -8,7 +8,7 @@ import pytest
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 QUESTION = "What must a client do after a lost connection?"
-SLOW = "sim: tokens=400 interval_ms=8 ttft_ms=20"
+SLOW = "sim: tokens=300 interval_ms=8 ttft_ms=20"
 ENDLESS = "sim: tokens=100000 interval_ms=5 ttft_ms=20"
 
 
@@ -116,9 +116,11 @@ async def test_a_second_visitor_opens_the_same_stream_by_its_link_while_it_grows
     await console.open(address)
     stream = await console.ask(SLOW)
     await console.words(10)
-    other = await browse()
+    other = await browse(1440)
     await other.open(address, f"/#/s/{stream}")
     await other.words(10)
+    await other.page.locator("main [data-drawer=inspector]").click()
+    assert stream in await other.page.locator(".facts").inner_text()
     assert await other.page.locator(".turn.running").count() == 1
     assert "Complete" == await console.ended() == await other.ended()
     assert await other.text() == await console.text() == await server_text(address, stream)
@@ -152,7 +154,7 @@ async def test_painting_keeps_up_with_a_thousand_tokens_a_second_at_one_paint_a_
     page = console.page
     await page.add_init_script(
         """
-        window.seen = { frames: 0, slow: 0, paints: 0, twice: 0 };
+        window.seen = { frames: 0, slow: 0, paints: 0, twice: 0, arrived: 0, painted: 0 };
         let last = 0, painted = 0;
         const tick = (now) => {
           if (painted > 1) seen.twice += 1;
@@ -163,22 +165,30 @@ async def test_painting_keeps_up_with_a_thousand_tokens_a_second_at_one_paint_a_
           requestAnimationFrame(tick);
         };
         requestAnimationFrame(tick);
+        const read = ReadableStreamDefaultReader.prototype.read;
+        ReadableStreamDefaultReader.prototype.read = async function () {
+          const result = await read.call(this);
+          if (!result.done) seen.arrived = seen.frames;
+          return result;
+        };
         new MutationObserver((changes) => {
           if (!changes.some(({ target }) => (target.parentElement ?? target).closest?.('.prose'))) return;
           seen.paints += 1;
+          seen.painted = seen.frames;
           painted += 1;
         }).observe(document, { subtree: true, childList: true, characterData: true });
         """
     )
     await console.open(address)
-    await page.evaluate("Object.assign(seen, { frames: 0, slow: 0, paints: 0, twice: 0 })")
-    stream = await console.ask("sim: tokens=3000 interval_ms=1 ttft_ms=20")
+    await page.evaluate("() => Object.assign(seen, { frames: 0, slow: 0, paints: 0, twice: 0 })")
+    stream = await console.ask("sim: tokens=2000 interval_ms=1 ttft_ms=20")
     assert await console.ended() == "Complete"
     seen = await page.evaluate("seen")
     whole = await document(address, stream)
     assert await console.text() == " ".join(whole["text"].split())  # complete as soon as `closed` is told of
     assert 3 < seen["paints"] <= seen["frames"], seen
     assert seen["twice"] == 0, seen
+    assert seen["painted"] - seen["arrived"] <= 2, seen  # frames from the last bytes to the last words
     assert seen["slow"] <= seen["frames"] * 0.1, seen
 
 

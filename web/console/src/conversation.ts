@@ -15,6 +15,8 @@ export interface Watcher {
   /** Anything about this turn has changed; at most once a frame for events. */
   changed: (turn: Turn, events: readonly StreamEvent[]) => void;
   inspect: (turn: Turn) => void;
+  /** A question was asked, or an answer opened by its address: this is what the page is about now. */
+  shown: (turn: Turn) => void;
   /** An answer was begun or has ended: lists may be old. */
   listChanged: () => void;
 }
@@ -88,8 +90,10 @@ export class Conversation {
     if (mine !== this.generation) return;
     inits.sort((a, b) => a.created - b.created);
     this.chat = inits.at(-1)?.chat ?? this.chat;
-    const turns = inits.map((init) => this.add(init));
-    await this.readAll([...turns].reverse());
+    const turns = inits.map((init) => this.add(init)).reverse();
+    const wanted = turns.find((turn) => turn.stream === stream);
+    if (wanted) this.watcher.shown(wanted);
+    await this.readAll(turns);
   }
 
   private async readAll(turns: Turn[]): Promise<void> {
@@ -116,7 +120,7 @@ export class Conversation {
   private async again(old: Turn): Promise<void> {
     const unauthorized = old.connection.state === "refused" && old.connection.error.status === 401;
     if (unauthorized && !(await askForKey())) return;
-    this.watcher.inspect(this.ask(old.question, old.model));
+    this.watcher.shown(this.ask(old.question, old.model));
   }
 
   private changed(turn: Turn, events: StreamEvent[]): void {
@@ -144,7 +148,7 @@ export class Conversation {
       this.turns[at]?.view.root.remove();
       this.turns.splice(at, 1);
       memory.forget(new Set([turn.stream]));
-      this.watcher.inspect(this.ask(turn.question, turn.model));
+      this.watcher.shown(this.ask(turn.question, turn.model));
     } else await this.open(turn.stream);
   }
 

@@ -32,7 +32,7 @@ const history = new History(byId("history-list"));
 const scrolling = new Scrolling();
 const notice = new Notice(() => conversation.newest?.nudge());
 const composer = new Composer(ask, () => void stop());
-const conversation = new Conversation({ changed, inspect, listChanged: () => void history.refresh() });
+const conversation = new Conversation({ changed, inspect, shown, listChanged: () => void history.refresh() });
 
 function ask(question: string, model: string): void {
   if (conversation.newest?.running) return;
@@ -40,7 +40,7 @@ function ask(question: string, model: string): void {
   notice.say("Question sent.");
 }
 
-/** A new turn is at the end of the page: it is what the address, the list and the inspector mean from now on. */
+/** This turn is what the address, the list and the inspector mean from now on. */
 function shown(turn: Turn): void {
   const address = `#/s/${turn.stream}`;
   if (location.hash !== address) window.history.pushState(null, "", address);
@@ -51,9 +51,8 @@ function shown(turn: Turn): void {
 }
 
 function inspect(turn: Turn): void {
-  if (turn === conversation.newest && turn !== inspector.selected) shown(turn);
   inspector.select(turn);
-  if (!turn.running) drawers.toggle("inspector", true);
+  drawers.toggle("inspector", true);
 }
 
 function changed(turn: Turn, events: readonly StreamEvent[]): void {
@@ -101,7 +100,7 @@ function fresh(): void {
 }
 
 /** Shows what the address names. */
-async function route(): Promise<void> {
+function route(): void {
   const stream = /^#\/s\/([A-Za-z0-9_-]{1,64})$/.exec(location.hash)?.[1];
   drawers.closeAll();
   if (!stream) {
@@ -112,10 +111,8 @@ async function route(): Promise<void> {
   if (here) return inspector.select(here);
   fresh();
   byId("welcome").hidden = true;
-  const reading = conversation.open(stream);
+  void conversation.open(stream);
   history.mark(stream, memory.find(stream)?.chat ?? "");
-  await Promise.resolve();
-  void reading;
 }
 
 let toasted: ReturnType<typeof setTimeout> | undefined;
@@ -160,7 +157,7 @@ dressTheme();
 
 byId("new").addEventListener("click", () => {
   if (location.hash && location.hash !== "#/") location.hash = "#/";
-  else void route();
+  else route();
 });
 byId("share").addEventListener("click", () => {
   const stream = conversation.newest?.stream;
@@ -190,8 +187,8 @@ function isEditing(target: EventTarget | null): boolean {
   return target instanceof HTMLElement && target.closest("textarea, input, select, dialog") !== null;
 }
 
-addEventListener("hashchange", () => void route());
-addEventListener("popstate", () => void route());
+addEventListener("hashchange", () => route());
+addEventListener("popstate", () => route());
 addEventListener("online", () => conversation.newest?.nudge());
 addEventListener("offline", () => notice.connection(conversation.newest?.running ? { state: "offline" } : undefined));
 
@@ -200,4 +197,4 @@ const left = location.hash ? undefined : memory.running();
 if (left) window.history.replaceState(null, "", `#/s/${left.stream}`);
 void loadModels();
 void history.refresh();
-void route();
+route();
