@@ -38,6 +38,8 @@ default = "simulated"
 kind = "simulated"
 [providers.extractive]
 kind = "extractive"
+[retrieval]
+pace = 200
 """
 
 

@@ -34,7 +34,10 @@ export class AnswerView {
   private readonly state = h("span", { class: "state" });
   private readonly values = h("dl");
   private readonly actions = h("div", { class: "actions" });
-  private readonly detail = h("details", { class: "time" });
+  private readonly detail: HTMLDetailsElement = h("details", {
+    class: "time",
+    ontoggle: () => this.detail.open && this.detail.scrollIntoView({ block: "nearest" }),
+  });
   private readonly parts = new Map<number, PartView>();
   private numbers = new Map<string, number>();
   private counted = 0;

@@ -69,6 +69,7 @@ function changed(turn: Turn, events: readonly StreamEvent[]): void {
     else if (turn.connection.state === "live" && turn.reconnects && turn.running) notice.say("Connected again.");
   }
   if (events.length) scrolling.grew();
+  else scrolling.settle();
 }
 
 async function stop(): Promise<void> {
@@ -190,7 +191,6 @@ function isEditing(target: EventTarget | null): boolean {
 addEventListener("hashchange", () => route());
 addEventListener("popstate", () => route());
 addEventListener("online", () => conversation.newest?.nudge());
-addEventListener("offline", () => notice.connection(conversation.newest?.running ? { state: "offline" } : undefined));
 
 // A page that was closed while its answer was growing opens where it was.
 const left = location.hash ? undefined : memory.running();

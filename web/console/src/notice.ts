@@ -17,10 +17,10 @@ export class Notice {
   }
 
   connection(connection: Connection | undefined): void {
-    const state = connection?.state ?? (navigator.onLine ? "idle" : "offline");
+    const state = connection?.state ?? "idle";
     this.pill.dataset["state"] = state;
     const attempt = connection?.state === "reconnecting" ? connection.attempt : 0;
-    const words: Record<string, string> = { connecting: "Connecting", live: "Live", reconnecting: `Reconnecting, try ${attempt}`, offline: "Offline" };
+    const words: Record<string, string> = { connecting: "Connecting", live: "Live", reconnecting: "Reconnecting", offline: "Offline" };
     setText(this.pill, words[state] ?? "");
     this.pill.hidden = !words[state];
     const away = state === "reconnecting" || state === "offline";
@@ -30,7 +30,7 @@ export class Notice {
     setText(
       this.text,
       state === "offline"
-        ? "This device is offline. The answer goes on by itself once it is back: nothing is lost."
+        ? "This device is offline. The answer goes on where it stopped once it is back."
         : `The connection is lost. Reconnecting, try ${attempt}: the answer goes on where it stopped.`,
     );
     if (attempt <= 1) this.say("The connection is lost. Reconnecting.");

@@ -22,6 +22,11 @@ export class Scrolling {
     else this.jump.hidden = false;
   }
 
+  /** After something beside the content has taken or given room. */
+  settle(): void {
+    if (this.following) this.area.scrollTop = this.area.scrollHeight;
+  }
+
   toEnd(): void {
     this.following = true;
     this.jump.hidden = true;
