@@ -28,7 +28,7 @@ POLICY_VIOLATION: Final = 1008
 class _Frame(msgspec.Struct, forbid_unknown_fields=True):
     do: str
     id: str | None = None
-    request: msgspec.Raw | None = None
+    request: msgspec.Raw = msgspec.Raw()  # a union with None would not be taken as it is
     stream: str | None = None
     after: int = 0
     key: str | None = None
@@ -179,7 +179,7 @@ class _Socket:
 
     async def _start(self, frame: _Frame, tenant: str) -> None:
         self._check_room(_need(frame.id, "id"))
-        if frame.request is None:
+        if not bytes(frame.request):
             raise BadRequest("start needs a request, as POST /v1/streams takes it", param="request")
         request, _ = self._door.native.parse(bytes(frame.request), {})
         request.tenant = tenant
