@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from websockets.asyncio.client import connect
+
 from serving import Peer
 from upstream import Call, Upstream, chat, silent, stall_after_a_token, stall_after_headers, unaccepted
-from websockets.asyncio.client import connect
 
 Leave = Callable[[], Awaitable[Any]]
 Way = Callable[[int, str], Awaitable[tuple[Leave, Leave]]]  # port, model -> (leave, tidy up afterwards)
@@ -52,10 +53,17 @@ class MuteHost:
 class Phase:
     """A host in one phase. asked: how often it has been reached; held: connections to it that are open now."""
 
-    def __init__(self, url: str, asked: Callable[[], int], held: Callable[[], int]) -> None:
+    def __init__(
+        self, url: str, asked: Callable[[], int], held: Callable[[], int], calls: list[Call] | None = None
+    ) -> None:
         self.url = url
         self.asked = asked
         self.held = held
+        self._calls = calls if calls is not None else []
+
+    def forget(self) -> None:
+        """Let go of what the host remembers of its calls."""
+        self._calls.clear()
 
 
 async def flowing(call: Call) -> None:
@@ -93,7 +101,7 @@ async def phases() -> AsyncIterator[dict[str, Phase]]:
         out["connecting, TLS"] = Phase(f"https://127.0.0.1:{port_of_mute}", lambda: mute.met, lambda: len(mute.open))
         for name, script in SCRIPTS.items():
             host = await stack.enter_async_context(Upstream(script))
-            out[name] = Phase(host.url, lambda h=host: len(h.calls), lambda h=host: len(h.open))
+            out[name] = Phase(host.url, lambda h=host: len(h.calls), lambda h=host: len(h.open), host.calls)
         yield out
 
 

@@ -180,10 +180,9 @@ class Peer:
 
 
 def request(method: str, path: str, body: Any = None, **headers: str) -> bytes:
-    if body is None:
-        data = b""
-    else:
-        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    if body is not None and not isinstance(body, bytes):
+        body = json.dumps(body).encode()
+    data = body or b""
     lines = {"host": "tidewire"} | ({"content-type": "application/json"} if body is not None else {})
     if body is not None or method == "POST":
         lines["content-length"] = str(len(data))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import pytest_asyncio
+
 from leaving import PHASES, WAYS, phases
 from serving import eventually, serving
 

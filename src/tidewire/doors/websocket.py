@@ -114,7 +114,7 @@ class _Socket:
                 if cursor is not None:
                     cursor.close()
         for result in results:
-            if isinstance(result, Exception) and not isinstance(result, TimeoutError):
+            if isinstance(result, Exception) and not isinstance(result, OSError):  # which a client that left, or stalled, is
                 log.error("a socket failed; its streams go on", exc_info=result)
 
     def _early_key(self) -> str | None:
