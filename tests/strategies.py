@@ -56,7 +56,7 @@ def numbered(events: list[Event]) -> list[Entry]:
     entries = []
     for i, event in enumerate(events):
         event.seq, event.at = i + 1, i * 7
-        entries.append(Entry(i + 1, ev.encode(event)))
+        entries.append(Entry(i + 1, ev.encode(event), event))
     return entries
 
 

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tidewire.core.errors import Conflict, CursorAhead, Expired, UnknownStream
-from tidewire.core.events import Entry
+from tidewire.core.events import Entry, StoredEntry
 from tidewire.core.ports import Cursor, Log, Meta, Writer
 from tidewire.stores.memory import MemoryLog
 from tidewire.stores.sqlite import SqliteLog
@@ -48,11 +48,11 @@ def meta(stream: str = "s1", *, tenant: str = "acme", **more: Any) -> Meta:
 
 
 def entries(first: int, *raws: bytes) -> list[Entry]:
-    return [Entry(first + i, raw) for i, raw in enumerate(raws)]
+    return [StoredEntry(first + i, raw) for i, raw in enumerate(raws)]
 
 
 def numbered(first: int, last: int, size: int = 0) -> list[Entry]:
-    return [Entry(n, (b'{"seq":%d}' % n).ljust(size)) for n in range(first, last + 1)]
+    return [StoredEntry(n, (b'{"seq":%d}' % n).ljust(size)) for n in range(first, last + 1)]
 
 
 async def open_stream(log: Log, what: Meta | None = None) -> Writer:

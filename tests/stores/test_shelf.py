@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from tidewire.core.events import Entry
+from tidewire.core.events import StoredEntry
 from tidewire.core.ports import Meta
 from tidewire.stores.shelf import Shelf
 
@@ -8,7 +8,7 @@ from tidewire.stores.shelf import Shelf
 def shelf(*sizes: int) -> Shelf:
     made = Shelf(Meta("s", "t", "m", 1, "native", "native/1", "continue", "memory"))
     for n, size in enumerate(sizes, 1):
-        made.publish([Entry(n, bytes([n]) * size)])
+        made.publish([StoredEntry(n, bytes([n]) * size)])
     return made
 
 
@@ -28,15 +28,16 @@ def test_nothing_is_shed_that_is_not_stored_elsewhere() -> None:
 def test_a_shelf_that_shed_all_holds_no_decoded_event_either() -> None:
     it = shelf(10, 10)
     it.shed(0, until=2)
-    assert (it.base, it.size, it._tip) == (2, 0, [])
-    it.publish([Entry(3, b"x")])
+    assert (it.base, it.size, it.tip) == (2, 0, [])
+    it.publish([StoredEntry(3, b"x")])
     assert [e.seq for e in it.read(2, 9)] == [3]
 
 
 def test_a_reader_at_the_end_gets_the_entries_as_they_were_appended() -> None:
     it = shelf(1)
-    batch = [Entry(2, b"x")]
+    batch = [StoredEntry(2, b"x")]
+    seen = []
+    it.watch(lambda: seen.append(it.read(1, 10)))
     it.publish(batch)
-    assert it.read(1, 10) is batch
-    it.rest()
+    assert seen[0] is batch
     assert [(e.seq, e.raw) for e in it.read(1, 10)] == [(2, b"x")]

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from tidewire.core.errors import Conflict, Expired, InternalError, SettingsError, UnknownStream
-from tidewire.core.events import Entry
+from tidewire.core.events import Entry, StoredEntry
 from tidewire.core.ports import Meta
 from tidewire.stores.sqlite import SqliteLog
 
@@ -46,7 +46,7 @@ def meta(stream: str = "s1", **more: Any) -> Meta:
 
 
 def numbered(first: int, last: int, size: int = 0) -> list[Entry]:
-    return [Entry(n, (b'{"seq":%d}' % n).ljust(size)) for n in range(first, last + 1)]
+    return [StoredEntry(n, (b'{"seq":%d}' % n).ljust(size)) for n in range(first, last + 1)]
 
 
 async def read(log: SqliteLog, stream: str = "s1", until: int | None = None) -> list[Entry]:
@@ -86,7 +86,7 @@ import asyncio, os, random, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
 from test_sqlite import meta
-from tidewire.core.events import Entry
+from tidewire.core.events import StoredEntry
 from tidewire.stores.sqlite import SqliteLog
 
 async def write(log, name, dice):
@@ -97,7 +97,7 @@ async def write(log, name, dice):
             os.write(1, b"%s %d\\n" % (name.encode(), entry.seq))
     cursor = await log.cursor("acme", name, 0, acknowledged)
     for n in range(dice.choice([60, 1 << 30])):
-        batch = [Entry(seq + 1 + i, body(name, seq + 1 + i)) for i in range(dice.randint(1, 20))]
+        batch = [StoredEntry(seq + 1 + i, body(name, seq + 1 + i)) for i in range(dice.randint(1, 20))]
         seq += len(batch)
         writer.append(batch)
         if dice.random() < 0.3 or writer.full:
@@ -158,7 +158,7 @@ async def test_nothing_acknowledged_is_lost_when_the_process_is_killed(attempt: 
         if name in unfinished:
             assert unfinished[name] == len(entries)
             writer = await log.open(meta(name, epoch=2), print)
-            writer.append([Entry(len(entries) + 1, b"closed")])
+            writer.append([StoredEntry(len(entries) + 1, b"closed")])
             await writer.close(meta(name, epoch=2, ended=2))
             assert (await read(log, name))[-1].raw == b"closed"
         else:

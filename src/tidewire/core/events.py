@@ -5,6 +5,7 @@ The meaning of each event is written in spec/PROTOCOL.md; the JSON schema there 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, Literal
 
 import msgspec
@@ -188,9 +189,9 @@ _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 
 
-def encode(event: Event) -> bytes:
-    """The event as one line of JSON: what the log stores and what native clients receive, byte for byte."""
-    return _encoder.encode(event)
+# The event as one line of JSON: what the log stores and what native clients receive, byte for byte. The encoder's own
+# method, for it is called for every token.
+encode: Final[Callable[[Event], bytes]] = _encoder.encode
 
 
 def decode(raw: bytes) -> AnyEvent:
@@ -199,17 +200,28 @@ def decode(raw: bytes) -> AnyEvent:
 
 
 class Entry:
-    """One event in its place in the log: its number and its bytes, and the event itself, decoded when asked for."""
+    """One event in its place in the log: its number, its bytes, and the event itself."""
 
-    __slots__ = ("_event", "raw", "seq")
+    __slots__ = ("event", "raw", "seq")
 
-    def __init__(self, seq: int, raw: bytes, event: Event | None = None) -> None:
+    def __init__(self, seq: int, raw: bytes, event: Event) -> None:
         self.seq = seq
         self.raw = raw
-        self._event = event
+        self.event = event
+
+
+class StoredEntry(Entry):
+    """An entry of which only the bytes were kept; the event is decoded when somebody asks for it."""
+
+    __slots__ = ("_decoded",)
+
+    def __init__(self, seq: int, raw: bytes) -> None:
+        self.seq = seq
+        self.raw = raw
+        self._decoded: Event | None = None
 
     @property
-    def event(self) -> Event:
-        if self._event is None:
-            self._event = decode(self.raw)
-        return self._event
+    def event(self) -> Event:  # type: ignore[override]
+        if self._decoded is None:
+            self._decoded = decode(self.raw)
+        return self._decoded

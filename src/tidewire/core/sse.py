@@ -14,7 +14,7 @@ class Frames:
     limit: bytes that one unfinished event may hold; beyond it UpstreamError is raised.
     """
 
-    __slots__ = ("_data", "_event", "_limit", "_rest", "_size", "_skip_lf", "_started")
+    __slots__ = ("_clean", "_data", "_event", "_limit", "_rest", "_size", "_skip_lf", "_started")
 
     def __init__(self, limit: int = 8 * 1024 * 1024) -> None:
         self._rest = b""
@@ -24,8 +24,29 @@ class Frames:
         self._size = 0
         self._skip_lf = False
         self._started = False
+        self._clean = False  # nothing is left over from before
 
     def feed(self, data: bytes) -> list[tuple[bytes, bytes]]:
+        if self._clean and data.endswith(b"\n\n") and b"\r" not in data:
+            events = self._whole(data)
+            if events is not None:
+                return events
+        out = self._feed(data)
+        self._clean = self._started and not (self._rest or self._skip_lf or self._data or self._event)
+        return out
+
+    @staticmethod
+    def _whole(data: bytes) -> list[tuple[bytes, bytes]] | None:
+        """The usual read: nothing but whole events of one data line each. None for anything else."""
+        pieces = data[:-2].split(b"\n\n")
+        out: list[tuple[bytes, bytes]] = []
+        for piece in pieces:
+            if piece[:6] != b"data: " or b"\n" in piece:
+                return None
+            out.append((b"", piece[6:]))
+        return out
+
+    def _feed(self, data: bytes) -> list[tuple[bytes, bytes]]:
         if not self._started:
             data = self._rest + data
             if b"\xef\xbb\xbf".startswith(data):  # a byte order mark may still be growing
@@ -37,7 +58,6 @@ class Frames:
             self._skip_lf = False
             if data[0] == 10:
                 data = data[1:]
-        # The common case: whole events of one data line each, LF only, nothing left over from before.
         if self._rest:
             data = self._rest + data
             self._rest = b""

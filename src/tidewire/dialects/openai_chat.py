@@ -18,7 +18,7 @@ from tidewire.core.request import CANCEL, DisconnectPolicy, Request
 from tidewire.dialects import body, policy
 from tidewire.dialects.openai_messages import error_object, failure, read_messages, read_tools
 
-_json = msgspec.json.encode
+_json = msgspec.json.Encoder().encode
 
 FINISH: Final[dict[Reason, str]] = {
     "stop": "stop",
@@ -111,6 +111,8 @@ class OpenAIChat:
 class Chunks:
     """A log as `chat.completion.chunk` events, ended by [DONE]."""
 
+    __slots__ = ("_around", "_calls", "_delta", "_head", "_started", "_tail", "_usage", "ended", "failure")
+
     def __init__(self, meta: Meta) -> None:
         self.ended = False
         self.failure: ErrorInfo | None = None
@@ -129,6 +131,9 @@ class Chunks:
     def feed(self, entries: Sequence[Entry]) -> bytes:
         out: list[bytes] = []
         around = self._around
+        if len(entries) == 1 and type(event := entries[0].event) is Delta:  # the usual batch: one token
+            before, behind = around[event.part]
+            return b"%b%b%b" % (before, _json(event.text), behind)
         for entry in entries:
             event = entry.event
             if type(event) is Delta:

@@ -98,6 +98,8 @@ class ChatHost:
 class ChatDecoder:
     """The bytes of one streamed answer as events, however they are cut. `core.ports.Decoder`."""
 
+    __slots__ = ("_calls", "_done", "_finish", "_frames", "_kind", "_open_call", "_part", "_parts")
+
     def __init__(self) -> None:
         self._frames = Frames()
         self._part = -1  # the open text or thinking part, -1 when none
@@ -110,32 +112,51 @@ class ChatDecoder:
 
     def feed(self, data: bytes) -> list[Event]:
         out: list[Event] = []
+        decode = _chunk.decode
         try:
-            self._read(data, out)
+            for name, payload in self._frames.feed(data):
+                if payload == b"[DONE]" and not self._done:
+                    self._finished(out)
+                if self._done:
+                    break
+                chunk = decode(payload)
+                # the usual chunk, straight: more of the text that is open, and nothing else
+                if (
+                    len(chunk.choices) == 1
+                    and (choice := chunk.choices[0]).finish_reason is None
+                    and choice.index == 0
+                    and (delta := choice.delta) is not None
+                    and type(text := delta.content) is str
+                    and text
+                    and self._kind == "text"
+                    and delta.tool_calls is None
+                    and delta.reasoning is None
+                    and delta.reasoning_content is None
+                    and chunk.usage is None
+                    and chunk.error is None
+                    and not name
+                ):
+                    out.append(Delta(part=self._part, text=text))
+                else:
+                    self._chunk(name, payload, chunk, out)
+        except (msgspec.DecodeError, RecursionError) as error:
+            wrong = UpstreamError(
+                f"the host sent an event that is not a chat chunk: {str(error)[:120]}", code="upstream_bad_event"
+            )
+            wrong.before = out
+            raise wrong from None
         except UpstreamError as error:
             error.before = out  # what these bytes held before the error is part of the answer
             raise
         return out
 
-    def _read(self, data: bytes, out: list[Event]) -> None:
-        for name, payload in self._frames.feed(data):
-            if self._done:
-                break
-            if payload == b"[DONE]":
-                self._finished(out)
-                continue
-            try:
-                chunk = _chunk.decode(payload)
-            except (msgspec.DecodeError, RecursionError) as error:
-                raise UpstreamError(
-                    f"the host sent an event that is not a chat chunk: {str(error)[:120]}", code="upstream_bad_event"
-                ) from None
-            if chunk.error or name == b"error":
-                raise _error(chunk.error, payload)
-            if chunk.choices and chunk.choices[0].index == 0:
-                self._choice(chunk.choices[0], out)
-            if chunk.usage is not None:
-                out.append(_usage(chunk.usage))
+    def _chunk(self, name: bytes, payload: bytes, chunk: _Chunk, out: list[Event]) -> None:
+        if chunk.error or name == b"error":
+            raise _error(chunk.error, payload)
+        if chunk.choices and chunk.choices[0].index == 0:
+            self._choice(chunk.choices[0], out)
+        if chunk.usage is not None:
+            out.append(_usage(chunk.usage))
 
     def end(self) -> list[Event]:
         out: list[Event] = []

@@ -77,9 +77,17 @@ class Call:
     async def json(self, value: Any, status: int = 200, headers: list[tuple[str, str]] | None = None) -> None:
         await self.reply(status, [("content-type", "application/json"), *(headers or [])], msgspec.json.encode(value))
 
-    async def reply(self, status: int, headers: list[tuple[str, str]], body: bytes = b"") -> None:
+    @property
+    def head_only(self) -> bool:
+        """The client asks what GET would answer, without the body."""
+        return bool(self.scope["method"] == "HEAD")
+
+    async def reply(self, status: int, headers: list[tuple[str, str]], body: bytes | None = b"") -> None:
+        """body: None where its length is not known, in an answer to HEAD."""
         raw = [(k.encode(), v.encode("latin-1")) for k, v in (*headers, *self.extra)]
-        if status != 204:
+        if body is None:
+            body = b""
+        elif status != 204:
             raw.append((b"content-length", b"%d" % len(body)))
         if self.headers.get("connection") == "close":
             raw.append((b"connection", b"close"))
@@ -114,20 +122,19 @@ class Origins:
     def __init__(self, allowed: Sequence[str]) -> None:
         self._allowed = frozenset(allowed)
 
-    def allow(self, call: Call) -> bool:
-        """Adds the headers that a browser looks for; True when it only asked beforehand, and needs no more than these."""
-        origin = call.headers["origin"]
-        if origin not in self._allowed and "*" not in self._allowed:
-            return False
+    def allow(self, call: Call) -> None:
+        """Adds the headers that a browser looks for, where its page may call: before the call itself (OPTIONS) and in it."""
+        origin = call.headers.get("origin", "")
+        if not origin.isprintable() or not (origin in self._allowed or (origin and "*" in self._allowed)):
+            return
         call.extra += [("access-control-allow-origin", origin), ("vary", "origin")]
         call.extra.append(("access-control-expose-headers", EXPOSED))
         if call.scope["method"] != "OPTIONS":
-            return False
+            return
         asked = call.headers.get("access-control-request-headers", "")
-        call.extra.append(("access-control-allow-methods", "GET, POST, DELETE, OPTIONS"))
-        call.extra.append(("access-control-allow-headers", asked if len(asked) < 1000 else ""))
+        call.extra.append(("access-control-allow-methods", "GET, HEAD, POST, DELETE, OPTIONS"))
+        call.extra.append(("access-control-allow-headers", asked if len(asked) < 1000 and asked.isprintable() else ""))
         call.extra.append(("access-control-max-age", "600"))
-        return True
 
 
 class Endpoint:
@@ -150,10 +157,8 @@ class Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         call = Call(scope, receive, send, self._body_limit)
         try:
-            if "origin" in call.headers and self._origins.allow(call):
-                await call.reply(204, [])
-                return
-            key = call.query.get("key") if scope["method"] == "GET" else None
+            self._origins.allow(call)
+            key = call.query.get("key") if scope["method"] in ("GET", "HEAD") else None
             call.tenant = self._access.check(call.headers, key)
             await self._handle(call)
         except ClientGone:

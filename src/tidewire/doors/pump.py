@@ -30,6 +30,23 @@ class Pump:
     nothing. beat: ticks (seconds) of silence before it. refuse: the body and media type of an error before the first byte.
     """
 
+    __slots__ = (  # noqa: RUF023 - what every token touches stands together
+        "_wire",
+        "_over",
+        "_take",
+        "_feed",
+        "_renderer",
+        "_quiet",
+        "_beat",
+        "_cursor",
+        "_done",
+        "_headers",
+        "_heartbeat",
+        "_preamble",
+        "_refuse",
+        "_whole",
+    )
+
     def __init__(
         self,
         wire: Wire,

@@ -58,22 +58,28 @@ class Streaming:
             *HEADERS,
             ("x-tidewire-stream", meta.stream),
             *dialect.headers(meta),
-            *call.extra,
         ]
+        origin = 0 if whole else dialect.origin(after)
+        if call.head_only:  # nothing is carried, and nobody counts as a reader; a cursor that is refused still is
+            (await self.desk.follow(meta.tenant, meta.stream, origin, _nothing, counts=False)).close()
+            await call.reply(200, headers, None)
+            return
         pump = Pump(
             call.take(),
             dialect.whole(meta) if whole else dialect.stream(meta, after),
-            headers=headers,
+            headers=[*headers, *call.extra],
             refuse=dialect.error,
             whole=whole,
             preamble=preamble,
             heartbeat=b"" if whole else HEARTBEATS.get(media.partition(";")[0], b""),
             beat=self._manner.heartbeat,
         )
-        origin = 0 if whole else dialect.origin(after)
         await pump.run(lambda wake: self.desk.follow(meta.tenant, meta.stream, origin, wake))
 
     @property
     def retry(self) -> bytes:
         """The first bytes of a native event stream."""
         return b"retry: %d\n\n" % self._manner.retry
+
+
+def _nothing() -> None: ...

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from typing import Final
 
 import msgspec
 
 from tidewire.core.errors import Overloaded, ShuttingDown
+
+SAMPLE: Final = 0.5  # seconds for which a sum over all streams is good enough
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -29,6 +33,8 @@ class Admission:
         self._load = load
         self._held = held
         self.draining = False
+        self._held_bytes = 0
+        self._asked = 0.0
 
     def check(self, streams: int) -> None:
         """Raises Overloaded (429) or ShuttingDown (503), with when to come back."""
@@ -44,8 +50,11 @@ class Admission:
                 f"this server is {busy:.0%} busy, above its limit of {limits.busy:.0%} (limits.busy); try again soon",
                 retry_after=1.0,
             )
-        if streams % 16 == 0 and (held := self._held()) > limits.memory_bytes:
+        now = time.monotonic()
+        if now - self._asked > SAMPLE:
+            self._asked, self._held_bytes = now, self._held()
+        if self._held_bytes > limits.memory_bytes:
             raise Overloaded(
-                f"the streams in memory hold {held >> 20} of {limits.memory_bytes >> 20} MiB (limits.memory_bytes); try again later",
+                f"the streams in memory hold {self._held_bytes >> 20} of {limits.memory_bytes >> 20} MiB (limits.memory_bytes); try again later",
                 retry_after=5.0,
             )

@@ -17,7 +17,7 @@ from typing import Final
 
 from tidewire.core import events as ev
 from tidewire.core.errors import InternalError, TidewireError, TimedOut, UpstreamError
-from tidewire.core.events import Delta, Entry, ErrorInfo, Event, Reason, Span, Status
+from tidewire.core.events import Delta, Entry, ErrorInfo, Event, Reason, Span, Status, encode
 from tidewire.core.meter import Meter
 from tidewire.core.ports import Meta, Provider, Stage, Step, Writer
 from tidewire.core.request import Request
@@ -44,6 +44,41 @@ STATUS: Final[dict[Reason, Status]] = {
 
 class Run:
     """One answer. Is the `Sink` of its provider; `ended` is set once Closed is in the log."""
+
+    __slots__ = (  # noqa: RUF023 - what every token touches stands together
+        "_why",
+        "_stages",
+        "_clock",
+        "_began",
+        "last",
+        "_tokens",
+        "_first",
+        "_latest",
+        "_gap",
+        "_writer",
+        "_size_left",
+        "_event_limit",
+        "_audience",
+        "_done",
+        "_error",
+        "_finish",
+        "_loop",
+        "_meter",
+        "_overdue",
+        "_parts",
+        "_provider",
+        "_spans",
+        "_steps",
+        "_stopped_at",
+        "_task",
+        "_time_limit",
+        "_timer",
+        "_usage",
+        "closed",
+        "ended",
+        "meta",
+        "request",
+    )
 
     def __init__(
         self,
@@ -72,11 +107,11 @@ class Run:
         self._size_left = size_limit
         self._event_limit = event_limit
         self._meter = meter
+        self._gap = meter.gap
         self._loop = loop
         self._done = done
         self._clock = loop.time
         self._began = loop.time()
-        self._encode = ev.encode
         self._writer: Writer
         self._audience: Audience
         self._task: asyncio.Task[None] | None = None
@@ -262,15 +297,16 @@ class Run:
         if self._why is not None:
             return
         try:
-            for stage in self._stages:
-                events = [out for event in events for out in stage.feed(event)]
+            if self._stages:
+                for stage in self._stages:
+                    events = [out for event in events for out in stage.feed(event)]
             self._append(events)
         except Exception as error:  # noqa: BLE001 - supervisor boundary: it ends this stream, not its neighbours
             self.fail(error)
 
     @property
     def full(self) -> bool:
-        return self._writer.full or self._audience.behind(self.last)
+        return self._writer.full or (self._audience.ahead > 0 and self._audience.behind(self.last))
 
     async def room(self) -> None:
         while self._audience.behind(self.last):
@@ -281,10 +317,8 @@ class Run:
         now = self._clock()
         at = int((now - self._began) * 1000)
         seq = self.last
-        encode = self._encode
         entries: list[Entry] = []
-        size = 0
-        tokens = self._tokens
+        size = tokens = 0
         for event in events:
             if type(event) is Delta:
                 tokens += 1
@@ -299,13 +333,13 @@ class Run:
         if not entries:
             return
         self.last = seq
-        if tokens != self._tokens:
-            self._tokens = tokens
+        if tokens:
+            self._tokens += tokens
             if self._first is None:
                 self._first = now
                 self._meter.first_token(self.meta.model, now - self._began)
             else:
-                self._meter.gap(now - self._latest)
+                self._gap(now - self._latest)
             self._latest = now
         self._writer.append(entries)
         self._size_left -= size

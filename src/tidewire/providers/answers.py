@@ -34,6 +34,8 @@ class Timeouts(msgspec.Struct, frozen=True):
 class Answer:
     """What both have in common: the one future that the caller waits on, and the one timer."""
 
+    __slots__ = ("_address", "_error", "_loop", "_over", "_timer", "_turn")
+
     def __init__(self, address: Address, loop: asyncio.AbstractEventLoop) -> None:
         self._address = address
         self._loop = loop
@@ -70,6 +72,28 @@ class Answer:
 class Streamed(Answer):
     """Pushes what each read completes into the sink in one call, from within data_received."""
 
+    __slots__ = (  # noqa: RUF023 - what every token touches stands together
+        "_flowing",
+        "_moved",
+        "_decode",
+        "_sink",
+        "_connection",
+        "_decoder",
+        "_timeouts",
+        "_began",
+        "_asked",
+        "_pending",
+        "_secrets",
+        "_status",
+        "_headers",
+        "_document",
+        "_doubtful",
+        "_finished",
+        "_quiet",
+        "_tick",
+        "_held",
+    )
+
     def __init__(
         self,
         connection: Connection,
@@ -97,7 +121,8 @@ class Streamed(Answer):
         self._headers: dict[str, str] = {}
         self._document: bytearray | None = None  # an answer that is no stream
         self._doubtful = False
-        self._content = self._finished = False
+        self._finished = False
+        self._flowing = False  # content has come, and more is on its way: nothing is left to doubt
         self._moved = False
         self._quiet = 0.0
         self._tick = min(1.0, timeouts.idle / 4)
@@ -119,6 +144,7 @@ class Streamed(Answer):
                 self._connection.resume()
         finally:
             self._over = True
+            self._flowing = False
             self.disarm()
 
     # Taker: called from the connection
@@ -147,13 +173,14 @@ class Streamed(Answer):
 
     def body(self, data: bytes, last: bool) -> None:  # noqa: FBT001 - called per read, positionally
         self._moved = True
-        if self._document is not None or self._doubtful:
-            self._doubt(data)
-            if self._document is not None:
-                self._collect(data, last)
+        if not self._flowing:
+            if self._document is not None or self._doubtful:
+                self._doubt(data)
+                if self._document is not None:
+                    self._collect(data, last)
+                    return
+            if self._over:
                 return
-        if self._over:
-            return
         error: Exception | None = None
         events: Sequence[Event] = ()
         try:
@@ -164,14 +191,11 @@ class Streamed(Answer):
             error = problem
             if isinstance(problem, UpstreamError):
                 events = [*events, *problem.before]
-        if self._pending:
-            events = [*self._pending, *events]
-            self._pending = []
+        if not self._flowing:
+            events = self._begin(events)
         if events:
             sink = self._sink
             sink.feed(events)
-            if not self._content:
-                self._look(events)
             if type(events[-1]) is Finish and not last:
                 self._finished = True
                 self.arm(LINGER, self._end)
@@ -190,6 +214,10 @@ class Streamed(Answer):
         else:
             self._end(error)
 
+    def _end(self, error: Exception | None = None) -> None:
+        self._flowing = False
+        super()._end(error)
+
     # Backpressure
 
     def _hold(self) -> None:
@@ -200,14 +228,15 @@ class Streamed(Answer):
 
     # Deadlines
 
-    def _look(self, events: Sequence[Event]) -> None:
-        """From the first content on, the deadline is the one between bytes."""
+    def _begin(self, events: Sequence[Event]) -> Sequence[Event]:
+        """Before the content: what was measured goes first. From the first content on, the deadline is the one between bytes."""
         for event in events:
             if type(event) is Delta or type(event) is PartStarted:
-                self._content = True
-                if not self._finished:
-                    self.arm(self._tick, self._still)
-                return
+                self._flowing = True
+                self.arm(self._tick, self._still)
+                break
+        pending, self._pending = self._pending, []
+        return [*pending, *events] if pending else events
 
     def _still(self) -> None:
         if self._moved or self._held:

@@ -105,7 +105,7 @@ async def house(settings: Settings, *, own_port: int) -> AsyncIterator[House]:
 
 def _log(settings: Settings) -> Log:
     if settings.log.store == "memory":
-        return MemoryLog()
+        return MemoryLog(settings.limits.memory_bytes // 2)
     durability = settings.log.durability
     return SqliteLog(settings.log_path, "disk" if durability == "disk" else "process")
 

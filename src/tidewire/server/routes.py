@@ -60,30 +60,32 @@ class Routes:
             method.upper(): Endpoint(handle, shape, access, self._origins, self._body_limit)
             for method, handle in handlers.items()
         }
-        self.all.append(Route(path, _Methods(endpoints, shape)))
+        self.all.append(Route(path, _Methods(endpoints, shape, self._origins)))
 
 
 class _Methods:
-    """One path, by method. 405 in the dialect's own shape for the others; HEAD is GET without a body to most readers."""
+    """One path, by method: HEAD is GET without a body, OPTIONS runs no handler, and others are a 405 in the dialect's own shape."""
 
-    def __init__(self, endpoints: dict[str, Endpoint], shape: Shape) -> None:
-        self._endpoints = endpoints
+    def __init__(self, endpoints: dict[str, Endpoint], shape: Shape, origins: Origins) -> None:
+        self._endpoints = endpoints | ({"HEAD": endpoints["GET"]} if "GET" in endpoints else {})
         self._shape = shape
-        self._first = next(iter(endpoints.values()))
-        self._allowed = ", ".join(endpoints)
+        self._origins = origins
+        self._allowed = ", ".join((*self._endpoints, "OPTIONS"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         method = scope["method"]
         endpoint = self._endpoints.get(method)
-        if endpoint is None and method == "OPTIONS":
-            endpoint = self._first
         if endpoint is not None:
             await endpoint(scope, receive, send)
             return
+        call = Call(scope, receive, send, 0)
+        self._origins.allow(call)
+        call.extra.append(("allow", self._allowed))
+        if method == "OPTIONS":
+            await call.reply(204, [])
+            return
         error = TidewireError(f"{method} is not possible here; {self._allowed} is", code="method_not_allowed")
         error.status = 405
-        call = Call(scope, receive, send, 0)
-        call.extra.append(("allow", self._allowed))
         await call.fail(error.info(), self._shape)
 
 
@@ -93,7 +95,8 @@ def router(house: House) -> ASGIApp:
     manner = Manner(heartbeat=max(1, round(settings.streams.heartbeat_s)), retry=settings.streams.retry_ms)
     streaming = Streaming(house.desk, manner, house.metrics)
     access = Access(settings.server.api_key or None)
-    routes = Routes(access, Origins(settings.server.origins), limits.body_bytes)
+    origins = Origins(settings.server.origins)
+    routes = Routes(access, origins, limits.body_bytes)
 
     when = _policies(settings)
 
@@ -144,7 +147,7 @@ def router(house: House) -> ASGIApp:
         origins=frozenset(settings.server.origins),
     )
     routes.all.append(WebSocketRoute("/v1/ws", socket))
-    return Router(routes.all, default=_nowhere, redirect_slashes=False)
+    return Router(routes.all, default=_Nowhere(origins), redirect_slashes=False)
 
 
 def _policies(settings: Settings) -> Policies:
@@ -152,9 +155,17 @@ def _policies(settings: Settings) -> Policies:
     return Policies(**{name: DisconnectPolicy.parse(getattr(given, name)) for name in given.__struct_fields__})
 
 
-async def _nowhere(scope: Scope, receive: Receive, send: Send) -> None:
-    if scope["type"] == "websocket":
-        await send({"type": "websocket.close", "code": 1000})
-        return
-    error = NotFound(f"there is nothing at {scope['path'][:200]}; the routes are listed in the protocol reference")
-    await Call(scope, receive, send, 0).fail(error.info(), lambda info: msgspec.json.encode({"error": info}))
+class _Nowhere:
+    """What answers where no route is."""
+
+    def __init__(self, origins: Origins) -> None:
+        self._origins = origins
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1000})
+            return
+        call = Call(scope, receive, send, 0)
+        self._origins.allow(call)
+        error = NotFound(f"there is nothing at {scope['path'][:200]}; the routes are listed in the protocol reference")
+        await call.fail(error.info(), lambda info: msgspec.json.encode({"error": info}))

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 
 from tidewire.core.errors import Expired, InternalError
-from tidewire.core.events import Entry
+from tidewire.core.events import Entry, StoredEntry
 from tidewire.core.ports import Meta
 from tidewire.stores import schema
 from tidewire.stores.readers import Readers
@@ -62,7 +62,7 @@ class SqliteCursor:
             entries = shelf.read(seq, limit)
         elif self._fetched:
             low = seq + 1 - self._first
-            entries = [Entry(seq + 1 + i, raw) for i, raw in enumerate(self._fetched[low : low + limit])]
+            entries = [StoredEntry(seq + 1 + i, raw) for i, raw in enumerate(self._fetched[low : low + limit])]
             if low + len(entries) == len(self._fetched):
                 self._fetched = []
         else:

@@ -21,7 +21,11 @@ TOMBSTONES: Final = 10_000  # expired ids remembered, so that a late client hear
 class MemoryLog:
     durability: DurabilityClass = "memory"
 
-    def __init__(self) -> None:
+    def __init__(self, ended_bytes: int = 256 * 1024 * 1024) -> None:
+        """ended_bytes: what ended streams may hold together; beyond it the oldest of them expire before their time."""
+        self._ended: OrderedDict[Key, int] = OrderedDict()
+        self._ended_size = 0
+        self._ended_limit = ended_bytes
         self._shelves: dict[Key, Shelf] = {}
         self._writers: dict[Key, MemoryWriter] = {}
         self._expired: OrderedDict[Key, None] = OrderedDict()
@@ -95,6 +99,7 @@ class MemoryLog:
 
     def _drop(self, key: Key, how: str) -> None:
         shelf = self._shelves.pop(key)
+        self._ended_size -= self._ended.pop(key, 0)
         self._expired[key] = None
         if len(self._expired) > TOMBSTONES:
             self._expired.popitem(last=False)
@@ -104,7 +109,12 @@ class MemoryLog:
             writer.refuse(Expired(f"stream {key[1]} has expired or was deleted; start a new one"))
 
     def _closed(self, shelf: Shelf) -> None:
-        del self._writers[shelf.meta.tenant, shelf.meta.stream]
+        key = (shelf.meta.tenant, shelf.meta.stream)
+        del self._writers[key]
+        self._ended[key] = shelf.size
+        self._ended_size += shelf.size
+        while self._ended_size > self._ended_limit:
+            self._drop(next(iter(self._ended)), "expired")
 
 
 class MemoryWriter:
@@ -126,7 +136,6 @@ class MemoryWriter:
         if self._dead is not None:
             raise self._dead
         self._shelf.meta = msgspec.structs.replace(meta, last=self._shelf.last)
-        self._shelf.rest()
         self._dead = Conflict(f"stream {meta.stream} has been closed; nothing can be added")
         self.append = self._drop
         self._closed(self._shelf)
@@ -152,10 +161,13 @@ class MemoryCursor:
 
     def take(self, limit: int) -> list[Entry]:
         shelf = self._shelf
-        if self.seq == shelf.last:
+        seq = self.seq
+        if seq == shelf.last:
             return []
-        entries = shelf.read(self.seq, limit)
-        self.seq += len(entries)
+        entries = shelf.tip
+        if seq + len(entries) != shelf.last or len(entries) > limit:
+            entries = shelf.read(seq, limit)
+        self.seq = entries[-1].seq
         return entries
 
     @property

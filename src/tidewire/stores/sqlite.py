@@ -199,7 +199,6 @@ class SqliteLog:
         key = (meta.tenant, meta.stream)
         shelf = self._shelves[key]
         shelf.meta = meta
-        shelf.rest()
         del self._writers[key]
         self._resting[key] = shelf
         self._resting_size += shelf.size
