@@ -1,6 +1,12 @@
-"""Here so that every test finds tests/strategies.py; and the one setting that all property tests share."""
+"""Here so that every test finds tests/strategies.py and its neighbours; the one setting that all property tests share; our marks."""
 
 from hypothesis import settings
 
 settings.register_profile("tidewire", deadline=None)  # a shared machine is no stopwatch
 settings.load_profile("tidewire")
+
+
+def pytest_configure(config):
+    config.addinivalue_line(
+        "markers", "promise(name): shows a promise of spec/PROTOCOL.md, section 2, by its name (P1 to P8)"
+    )

@@ -77,6 +77,7 @@ class Desk:
         try:
             self._admission.check(len(self._runs))
             provider, name = await self._find_provider(request.model)
+            self._admission.check(len(self._runs))  # the model may have been waited for, and others with it
         except TidewireError as error:
             self._meter.refused(error.kind)
             raise
@@ -118,6 +119,9 @@ class Desk:
             writer = await self._log.open(meta, run.fail)
         except BaseException:
             del self._runs[key]
+            audience.disband()
+            run.ended.set()  # who waits for its end need not: it never began
+            run.closed.set()
             raise
         run.begin(writer, audience)
         audience.expect()
@@ -141,11 +145,14 @@ class Desk:
 
     async def cancel(self, tenant: str, stream: str, reason: Reason = "client") -> bool:
         found = self._runs.get((tenant, stream))
-        if found is None:
+        if found is None or found[0].ended.is_set():
             await self._log.meta(tenant, stream)  # raises for a stream that is not there
             return False
-        found[0].stop(reason)
-        await found[0].ended.wait()
+        run, _ = found
+        run.stop(reason)
+        await run.ended.wait()
+        if not run.last:  # its log could not be opened
+            await self._log.meta(tenant, stream)
         return True
 
     async def meta(self, tenant: str, stream: str) -> Meta:

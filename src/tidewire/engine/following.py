@@ -50,7 +50,9 @@ class Audience:
 
     def expect(self) -> None:
         """Somebody should come, within the grace where there is one."""
-        if self.readers == 0 and self._policy.kind == "grace":
+        if self.readers == 0 and self._policy.kind == "grace" and not self._over:
+            if self._timer is not None:
+                self._timer.cancel()
             self._timer = self._loop.call_later(self._policy.seconds, self._run.stop, "disconnect")
 
     def disband(self) -> None:
