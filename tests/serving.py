@@ -38,9 +38,10 @@ class Served:
         """One whole exchange on a connection of its own."""
         peer = await self.peer()
         try:
-            peer.ask(method, path, body, **headers)
-            status, got = await peer.head()
-            return status, got, await peer.body()
+            async with asyncio.timeout(15):
+                peer.ask(method, path, body, **headers)
+                status, got = await peer.head()
+                return status, got, await peer.body()
         finally:
             await peer.close()
 
@@ -104,6 +105,7 @@ class Peer:
         self.seen = b""  # of the body, chunk by chunk
         self._chunked = False
         self._left: int | None = None
+        self._bodiless = False
 
     @classmethod
     async def connect(cls, port: int, *, buffer: int = 0) -> Peer:
@@ -121,6 +123,7 @@ class Peer:
 
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> None:
         """headers: names with _ for -. body: bytes as they are, anything else as JSON."""
+        self._bodiless = method == "HEAD"
         self.raw(request(method, path, body, **headers))
 
     def get(self, path: str, **headers: str) -> None:
@@ -137,7 +140,10 @@ class Peer:
         self._chunked = "chunked" in headers.get("transfer-encoding", "")
         self._left = int(headers["content-length"]) if "content-length" in headers else None
         self.seen = b""
-        return int(first.split(" ")[1]), headers
+        status = int(first.split(" ")[1])
+        if status in (204, 304) or self._bodiless:
+            self._chunked, self._left = False, 0
+        return status, headers
 
     async def until(self, mark: bytes) -> bytes:
         """The body so far, once it holds mark."""
@@ -161,7 +167,7 @@ class Peer:
         if self._left is None:
             data = await self.reader.read(65536)
         else:
-            data = await self.reader.readexactly(self._left)
+            data = await self.reader.readexactly(self._left) if self._left else b""
             self._left = 0
         self.seen += data
         return bool(data)
