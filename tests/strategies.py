@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from tidewire.core import events as ev
-from tidewire.core.events import Entry, Event
+from tidewire.core.events import Entry, Event, NewEntry
 from tidewire.core.ports import Meta
 
 STREAM = "resp_0123456789abcdefghijkl"
@@ -56,7 +56,7 @@ def numbered(events: list[Event]) -> list[Entry]:
     entries = []
     for i, event in enumerate(events):
         event.seq, event.at = i + 1, i * 7
-        entries.append(Entry(i + 1, ev.encode(event), event))
+        entries.append(NewEntry(i + 1, ev.encode(event), event))
     return entries
 
 

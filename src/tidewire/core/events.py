@@ -199,21 +199,18 @@ def decode(raw: bytes) -> AnyEvent:
     return _decoder.decode(raw)
 
 
-class Entry:
-    """One event in its place in the log: its number, its bytes, and the event itself."""
+class NewEntry(msgspec.Struct, gc=False):
+    """One event in its place in the log, as it is appended: its number, its bytes, and the event itself."""
 
-    __slots__ = ("event", "raw", "seq")
-
-    def __init__(self, seq: int, raw: bytes, event: Event) -> None:
-        self.seq = seq
-        self.raw = raw
-        self.event = event
+    seq: int
+    raw: bytes
+    event: Event
 
 
-class StoredEntry(Entry):
+class StoredEntry:
     """An entry of which only the bytes were kept; the event is decoded when somebody asks for it."""
 
-    __slots__ = ("_decoded",)
+    __slots__ = ("_decoded", "raw", "seq")
 
     def __init__(self, seq: int, raw: bytes) -> None:
         self.seq = seq
@@ -221,7 +218,10 @@ class StoredEntry(Entry):
         self._decoded: Event | None = None
 
     @property
-    def event(self) -> Event:  # type: ignore[override]
+    def event(self) -> Event:
         if self._decoded is None:
             self._decoded = decode(self.raw)
         return self._decoded
+
+
+Entry = NewEntry | StoredEntry

@@ -99,6 +99,10 @@ class Writer(Protocol):
         """
 
     @property
+    def size(self) -> int:
+        """Bytes appended so far."""
+
+    @property
     def full(self) -> bool:
         """True when more is waiting for acknowledgement than may be held."""
 

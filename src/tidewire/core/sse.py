@@ -27,24 +27,19 @@ class Frames:
         self._clean = False  # nothing is left over from before
 
     def feed(self, data: bytes) -> list[tuple[bytes, bytes]]:
-        if self._clean and data.endswith(b"\n\n") and b"\r" not in data:
-            events = self._whole(data)
-            if events is not None:
-                return events
-        out = self._feed(data)
+        if self._clean and data[-2:] == b"\n\n" and b"\r" not in data:
+            if data.find(b"\n") == len(data) - 2 and data[:6] == b"data: ":
+                return [(b"", data[6:-2])]  # the usual read: one whole event of one data line
+            out: list[tuple[bytes, bytes]] = []
+            for piece in data[:-2].split(b"\n\n"):
+                if piece[:6] != b"data: " or b"\n" in piece:
+                    break
+                out.append((b"", piece[6:]))
+            else:
+                return out  # or several of them
+        events = self._feed(data)
         self._clean = self._started and not (self._rest or self._skip_lf or self._data or self._event)
-        return out
-
-    @staticmethod
-    def _whole(data: bytes) -> list[tuple[bytes, bytes]] | None:
-        """The usual read: nothing but whole events of one data line each. None for anything else."""
-        pieces = data[:-2].split(b"\n\n")
-        out: list[tuple[bytes, bytes]] = []
-        for piece in pieces:
-            if piece[:6] != b"data: " or b"\n" in piece:
-                return None
-            out.append((b"", piece[6:]))
-        return out
+        return events
 
     def _feed(self, data: bytes) -> list[tuple[bytes, bytes]]:
         if not self._started:

@@ -170,6 +170,8 @@ class Words:
                     self._texts.add(event.part)
             elif type(event) is ev.Closed:
                 self.ended = True
+                if entry.seq <= self._after:
+                    continue
                 if event.error is not None:
                     self.failure = event.error
                     out.append(f"\n[{event.error.code}: {event.error.message}]")

@@ -111,7 +111,20 @@ class OpenAIChat:
 class Chunks:
     """A log as `chat.completion.chunk` events, ended by [DONE]."""
 
-    __slots__ = ("_around", "_calls", "_delta", "_head", "_started", "_tail", "_usage", "ended", "failure")
+    __slots__ = (
+        "_around",
+        "_before",
+        "_behind",
+        "_calls",
+        "_delta",
+        "_head",
+        "_part",
+        "_started",
+        "_tail",
+        "_usage",
+        "ended",
+        "failure",
+    )
 
     def __init__(self, meta: Meta) -> None:
         self.ended = False
@@ -125,29 +138,33 @@ class Chunks:
         self._delta = self._head + b'"choices":[{"index":0,"delta":{'
         self._tail = b'},"logprobs":null,"finish_reason":null}]}\n\n'
         self._around: dict[int, tuple[bytes, bytes]] = {}  # what stands around a part's text
+        self._part = -1  # whose text came last, and what stands around it
+        self._before = self._behind = b""
         self._calls = 0
         self._started = False
 
     def feed(self, entries: Sequence[Entry]) -> bytes:
+        if len(entries) == 1 and type(event := entries[0].event) is Delta:  # the usual batch: one token
+            if event.part != self._part:
+                self._part = event.part
+                self._before, self._behind = self._around[event.part]
+            return b"%b%b%b" % (self._before, _json(event.text), self._behind)
         out: list[bytes] = []
         around = self._around
-        if len(entries) == 1 and type(event := entries[0].event) is Delta:  # the usual batch: one token
-            before, behind = around[event.part]
-            return b"%b%b%b" % (before, _json(event.text), behind)
         for entry in entries:
             event = entry.event
             if type(event) is Delta:
                 before, behind = around[event.part]
                 out.append(b"%s%s%s" % (before, _json(event.text), behind))
             elif type(event) is ev.PartStarted:
-                self._part(event, out)
+                self._begin(event, out)
             elif type(event) is ev.Citation:
                 out.append(self._citation(event))
             elif type(event) is ev.Closed:
                 self._close(event, out)
         return b"".join(out)
 
-    def _part(self, event: ev.PartStarted, out: list[bytes]) -> None:
+    def _begin(self, event: ev.PartStarted, out: list[bytes]) -> None:
         if not self._started:
             self._started = True
             out.append(self._delta + b'"role":"assistant","content":""' + self._tail)

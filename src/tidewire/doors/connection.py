@@ -155,7 +155,6 @@ class Wire:
         "_connection",
         "_cycle",
         "_transport",
-        "_write",
         "clear",
         "on_free",
         "on_lost",
@@ -167,7 +166,6 @@ class Wire:
         self._connection = connection
         self._cycle = cycle
         self._transport = connection.transport
-        self._write = connection.transport.write
         self._chunked = True
         self._blocked_since = 0.0
         self.clear = not connection.flow.write_paused  # the client takes what is written
@@ -202,11 +200,11 @@ class Wire:
 
     def write(self, raw: bytes) -> None:
         """Bytes as they are: of a head, and of chunks made by `chunk`."""
-        self._write(raw)
+        self._transport.write(raw)
 
     def send(self, data: bytes) -> None:
         """A piece of the body, in a chunk of its own."""
-        self._write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+        self._transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
 
     def end(self, raw: bytes = b"") -> None:
         """Last bytes, and the end of the response: the connection goes back to serving requests."""
@@ -214,7 +212,7 @@ class Wire:
         if self._chunked:
             raw += b"0\r\n\r\n"
         if raw:
-            self._write(raw)
+            self._transport.write(raw)
         connection.wire = None
         cycle.response_complete = True
         cycle.message_event.set()

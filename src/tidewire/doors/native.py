@@ -51,10 +51,10 @@ class NativeRoutes:
         )
         if after < 0:
             raise BadRequest(f"a cursor is 0 or more, this one is {after}", param="after")
-        if came_back and form == "sse":
+        if after and form in ("sse", "ndjson"):
             meta = await self._streaming.desk.meta(call.tenant, stream)
-            if meta.ended is not None and after >= meta.last:  # 204 tells an EventSource that this was the end
-                await call.reply(204, [("x-tidewire-stream", stream)])
+            if meta.ended is not None and after == meta.last:
+                await call.reply(204, [("x-tidewire-stream", stream)])  # nothing comes after `closed`
                 return
         await self._streaming.follow(call, dialect, stream, after, whole=form == "json", preamble=self._preamble(form))
 

@@ -22,6 +22,7 @@ log = logging.getLogger("tidewire.door")
 
 BATCH: Final = 64
 WAITING: Final = 256  # replies that a client may leave unread
+NAME: Final = 128  # characters of a reading's id, which stands in each of its frames
 POLICY_VIOLATION: Final = 1008
 
 
@@ -114,7 +115,9 @@ class _Socket:
                 if cursor is not None:
                     cursor.close()
         for result in results:
-            if isinstance(result, Exception) and not isinstance(result, OSError):  # which a client that left, or stalled, is
+            if isinstance(result, Exception) and not isinstance(
+                result, OSError
+            ):  # which a client that left, or stalled, is
                 log.error("a socket failed; its streams go on", exc_info=result)
 
     def _early_key(self) -> str | None:
@@ -189,6 +192,11 @@ class _Socket:
     async def _follow(self, frame: _Frame, tenant: str, stream: str, after: int) -> None:
         name = _need(frame.id, "id")
         self._check_room(name)
+        if after:
+            meta = await self._door.desk.meta(tenant, stream)
+            if meta.ended is not None and after == meta.last:  # nothing comes after `closed`
+                self._reply({"id": name, "done": True})
+                return
         self._readings[name] = None
         try:
             self._readings[name] = await self._door.desk.follow(tenant, stream, after, self._news.set)
@@ -198,6 +206,8 @@ class _Socket:
         self._news.set()
 
     def _check_room(self, name: str) -> None:
+        if len(name) > NAME:
+            raise BadRequest(f"id has {len(name)} characters; it may have {NAME}", param="id")
         if name in self._readings:
             raise Conflict(f"this socket reads as {name[:40]!r} already; choose another id", param="id")
         if len(self._readings) >= self._door.limit:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from tidewire.core import events as ev
-from tidewire.core.events import Entry, ErrorInfo, Event
+from tidewire.core.events import Entry, ErrorInfo, Event, NewEntry
 from tidewire.core.ports import Log, Meta
 
 log = logging.getLogger("tidewire.recovery")
@@ -97,7 +97,7 @@ def _last_words(said: Sequence[Event], meta: Meta) -> list[Entry]:
     entries: list[Entry] = []
     for seq, event in enumerate(closing, len(said) + 1):
         event.seq, event.at = seq, at
-        entries.append(Entry(seq, ev.encode(event), event))
+        entries.append(NewEntry(seq, ev.encode(event), event))
     return entries
 
 

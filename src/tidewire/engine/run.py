@@ -17,7 +17,7 @@ from typing import Final
 
 from tidewire.core import events as ev
 from tidewire.core.errors import InternalError, TidewireError, TimedOut, UpstreamError
-from tidewire.core.events import Delta, Entry, ErrorInfo, Event, Reason, Span, Status, encode
+from tidewire.core.events import Delta, Entry, ErrorInfo, Event, NewEntry, Reason, Span, Status, encode
 from tidewire.core.meter import Meter
 from tidewire.core.ports import Meta, Provider, Stage, Step, Writer
 from tidewire.core.request import Request
@@ -26,6 +26,8 @@ from tidewire.engine.following import Audience
 log = logging.getLogger("tidewire.run")
 
 STUBBORN: Final = 5.0  # seconds that a provider may take to let go; then the stream ends without it
+
+CHECK_EVERY: Final = 64  # events between two looks at an answer's size
 
 STATUS: Final[dict[Reason, Status]] = {
     "stop": "completed",
@@ -51,19 +53,19 @@ class Run:
         "_clock",
         "_began",
         "last",
-        "_tokens",
         "_first",
         "_latest",
-        "_gap",
         "_writer",
-        "_size_left",
-        "_event_limit",
+        "_others",
+        "_check_at",
+        "_meter",
         "_audience",
+        "_event_limit",
+        "_size_limit",
         "_done",
         "_error",
         "_finish",
         "_loop",
-        "_meter",
         "_overdue",
         "_parts",
         "_provider",
@@ -104,10 +106,11 @@ class Run:
         self._steps = steps
         self._stages = stages
         self._time_limit = time_limit
-        self._size_left = size_limit
+        self._size_limit = size_limit
+        self._check_at = CHECK_EVERY
+        self._others = 0  # events that are no tokens
         self._event_limit = event_limit
         self._meter = meter
-        self._gap = meter.gap
         self._loop = loop
         self._done = done
         self._clock = loop.time
@@ -124,7 +127,6 @@ class Run:
         self._parts: dict[int, bool] = {}  # open parts
         self._first: float | None = None
         self._latest = 0.0
-        self._tokens = 0
         self._usage: ev.Usage | None = None
         self._spans: list[Span] = []
 
@@ -317,8 +319,8 @@ class Run:
         now = self._clock()
         at = int((now - self._began) * 1000)
         seq = self.last
+        tokens = 0
         entries: list[Entry] = []
-        size = tokens = 0
         for event in events:
             if type(event) is Delta:
                 tokens += 1
@@ -327,23 +329,30 @@ class Run:
             seq += 1
             event.seq = seq
             event.at = at
-            raw = encode(event)
-            size += len(raw)
-            entries.append(Entry(seq, raw, event))
+            entries.append(NewEntry(seq, encode(event), event))
         if not entries:
             return
         self.last = seq
         if tokens:
-            self._tokens += tokens
             if self._first is None:
                 self._first = now
                 self._meter.first_token(self.meta.model, now - self._began)
             else:
-                self._gap(now - self._latest)
+                self._meter.gap(now - self._latest)
             self._latest = now
+        self._others += len(entries) - tokens
         self._writer.append(entries)
-        self._size_left -= size
-        if (self._size_left < 0 or seq > self._event_limit) and not self.ended.is_set():
+        if seq >= self._check_at:
+            self._check_size()
+
+    @property
+    def _tokens(self) -> int:
+        return self.last - self._others
+
+    def _check_size(self) -> None:
+        """Now and then: an answer without an end ends here."""
+        self._check_at = self.last + CHECK_EVERY
+        if (self._writer.size > self._size_limit or self.last > self._event_limit) and not self.ended.is_set():
             self.stop("size_limit")
 
     def _note(self, event: Event) -> bool:

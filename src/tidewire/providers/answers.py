@@ -75,10 +75,9 @@ class Streamed(Answer):
     __slots__ = (  # noqa: RUF023 - what every token touches stands together
         "_flowing",
         "_moved",
-        "_decode",
+        "_decoder",
         "_sink",
         "_connection",
-        "_decoder",
         "_timeouts",
         "_began",
         "_asked",
@@ -110,7 +109,6 @@ class Streamed(Answer):
         super().__init__(connection.address, loop)
         self._connection = connection
         self._decoder = decoder
-        self._decode = decoder.feed
         self._sink = sink
         self._timeouts = timeouts
         self._began = began
@@ -184,7 +182,7 @@ class Streamed(Answer):
         error: Exception | None = None
         events: Sequence[Event] = ()
         try:
-            events = self._decode(data)
+            events = self._decoder.feed(data)
             if last:
                 events = [*events, *self._decoder.end()]
         except Exception as problem:  # noqa: BLE001 - supervisor boundary: a decoder's defect ends its own answer

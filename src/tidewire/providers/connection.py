@@ -39,7 +39,6 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_chunks",
         "_complete",
-        "_feed",
         "_headed",
         "_header_bytes",
         "_headers",
@@ -64,7 +63,6 @@ class Connection(asyncio.Protocol):
         self.keep_seconds: float | None = None
         self._taker: Taker | None = None
         self._parser: Any = None
-        self._feed: Any = None
         self._headers: dict[str, str] = {}
         self._header_bytes = 0
         self._headed = self._complete = self._open_ended = False
@@ -84,7 +82,7 @@ class Connection(asyncio.Protocol):
             return
         error: Exception | None = None
         try:
-            self._feed(data)
+            self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as problem:
             error = self._nonsense(problem)
         chunks = self._chunks
@@ -154,7 +152,6 @@ class Connection(asyncio.Protocol):
         self._header_bytes = 0
         self._headed = self._complete = self._open_ended = False
         self._parser = httptools.HttpResponseParser(self)
-        self._feed = self._parser.feed_data
         transport.write(request)
 
     def pause(self) -> None:
@@ -185,7 +182,7 @@ class Connection(asyncio.Protocol):
 
     def _release(self) -> None:
         self._taker = None
-        self._parser = self._feed = None  # the parser holds our methods: a cycle
+        self._parser = None  # the parser holds our methods: a cycle
         self._chunks.clear()
 
     def _stale(self) -> Stale:

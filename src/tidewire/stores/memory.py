@@ -129,6 +129,10 @@ class MemoryWriter:
         self._dead: Exception | None = None
         self.append: Callable[[list[Entry]], None] = shelf.publish  # nothing stands between a writer and its shelf
 
+    @property
+    def size(self) -> int:
+        return self._shelf.size
+
     async def room(self) -> None:
         return
 

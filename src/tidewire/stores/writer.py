@@ -20,7 +20,7 @@ BACKLOGS: Final = 32 * 1024 * 1024
 class SqliteWriter:
     """unacknowledged: bytes that wait for the next commit, and for the one in flight."""
 
-    __slots__ = ("_committer", "_dead", "_failed", "_order", "_shelf", "_store", "_tail", "unacknowledged")
+    __slots__ = ("_committer", "_dead", "_failed", "_order", "_shelf", "_store", "_tail", "size", "unacknowledged")
 
     def __init__(
         self,
@@ -32,6 +32,7 @@ class SqliteWriter:
     ) -> None:
         self._shelf = shelf
         self.unacknowledged = 0
+        self.size = 0
         self._tail = tail
         self._committer = committer
         self._store = store
@@ -51,6 +52,7 @@ class SqliteWriter:
         for entry in entries:
             size += len(entry.raw)
         self.unacknowledged += size
+        self.size += size
         committer.unacknowledged += size
         order = self._order
         if order is not None and not order.sealed:
