@@ -33,9 +33,9 @@ async def open_to_all(tmp_path_factory):
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def closed(tmp_path_factory):
-    async with Upstream(stall_after_a_token) as host:
-        async with serving(tmp_path_factory.mktemp("closed"), hosts={"host": host.url}) as served:
-            yield served
+    folder = tmp_path_factory.mktemp("closed")
+    async with Upstream(stall_after_a_token) as host, serving(folder, hosts={"host": host.url}) as served:
+        yield served
 
 
 @pytest.mark.parametrize(
