@@ -69,7 +69,7 @@ class Walk:
         got = await self.exchange(sent, limit)
         self.cuts["drop"] += 1
         self.stream = header(got, b"x-tidewire-stream") or self.stream
-        await eventually(lambda: self.exists())
+        await eventually(self.exists)
         return self.take(got)
 
     def exists(self) -> bool:
