@@ -34,6 +34,7 @@ class TidewireError(Exception):
         self, message: str, *, code: str | None = None, param: str | None = None, retry_after: float | None = None
     ) -> None:
         super().__init__(message)
+        self.begun = False  # content had passed before it happened: nothing may be tried again
         self.message = message
         self.param = param
         self.retry_after = retry_after

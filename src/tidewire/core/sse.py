@@ -81,10 +81,13 @@ class Frames:
             elif line[:5] == b"data:":
                 pending.append(line[5:])
                 self._size += len(line)
-            elif line == b"data":
-                pending.append(b"")
             elif line[:6] == b"event:":
                 self._event = line[6:].removeprefix(b" ")
+            elif line == b"data":  # a field's name alone: its value is empty
+                pending.append(b"")
+                self._size += 1
+            elif line == b"event":
+                self._event = b""
         return out
 
 

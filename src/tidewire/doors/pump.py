@@ -34,7 +34,6 @@ class Pump:
         "_wire",
         "_over",
         "_take",
-        "_feed",
         "_renderer",
         "_quiet",
         "_beat",
@@ -70,7 +69,6 @@ class Pump:
         self._quiet = 0
         self._cursor: Cursor | None = None
         self._take: Callable[[int], list] = _none  # type: ignore[type-arg]
-        self._feed = renderer.feed
         self._over = False
         self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         wire.on_lost = self._finish
@@ -102,7 +100,7 @@ class Pump:
             while True:
                 entries = self._take(BATCH)
                 if entries:
-                    data = self._feed(entries)
+                    data = self._renderer.feed(entries)
                     if self._renderer.ended:
                         self._last(data)
                         return

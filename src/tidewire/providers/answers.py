@@ -213,6 +213,8 @@ class Streamed(Answer):
             self._end(error)
 
     def _end(self, error: Exception | None = None) -> None:
+        if isinstance(error, TidewireError):
+            error.begun = self._flowing
         self._flowing = False
         super()._end(error)
 

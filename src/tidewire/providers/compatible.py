@@ -6,12 +6,12 @@ import asyncio
 import random
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 
 from tidewire.core.errors import TidewireError, TimedOut, UpstreamError
-from tidewire.core.events import Attempt, Delta, Event, PartStarted, Progress
+from tidewire.core.events import Attempt, Event, Progress
 from tidewire.core.ports import ModelInfo, Sink, Speaker
 from tidewire.core.request import Request
 from tidewire.providers.http import Host, Timeouts
@@ -88,17 +88,16 @@ class Compatible:
         body = self._speaker.encode(request, model)
         reason: Literal["start", "retry"] = "start"
         for n in range(1, self._retries + 2):
-            watched = Watched(sink)
             opening: list[Event] = [Attempt(n=n, provider=self.name, model=model, reason=reason)]
             if n == 1:
                 opening.append(Progress(stage="waiting", detail=f"waiting for {self.name}"))
             sink.feed(opening)
             try:
-                await self.host.stream("POST", self._path, body, self._speaker.decoder(), watched, began=began)
+                await self.host.stream("POST", self._path, body, self._speaker.decoder(), sink, began=began)
                 return
             except (UpstreamError, TimedOut) as error:
                 pause = _pause(error, n)
-                if n > self._retries or watched.content or pause is None:
+                if n > self._retries or error.begun or pause is None:
                     raise
             await asyncio.sleep(pause)
             reason = "retry"
@@ -154,32 +153,6 @@ def listed(body: bytes) -> list[Listed]:
         return msgspec.json.decode(body, type=_Listing, strict=False).data
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise UpstreamError("the host's list of models is not one", code="upstream_not_json") from None
-
-
-class Watched:
-    """A sink that remembers whether content has passed: from then on nothing is tried again."""
-
-    __slots__ = ("_sink", "content", "feed")
-
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
-        self.content = False
-        self.feed: Any = self._first
-
-    def _first(self, events: Sequence[Event]) -> None:
-        for event in events:
-            if isinstance(event, Delta | PartStarted):
-                self.content = True
-                self.feed = self._sink.feed  # no longer in the way
-                break
-        self._sink.feed(events)
-
-    @property
-    def full(self) -> bool:
-        return self._sink.full
-
-    async def room(self) -> None:
-        await self._sink.room()
 
 
 def _pause(error: UpstreamError | TimedOut, n: int) -> float | None:

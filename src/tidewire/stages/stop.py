@@ -8,9 +8,10 @@ from tidewire.core.events import Delta, Event, Finish, PartEnded, PartStarted
 
 
 class Stop:
-    """Holds back only what could still grow into a stop string, and whatever comes after it, so that order is kept.
+    """Holds back only what could still grow into a stop string, and what comes between and behind it, so that order is kept.
 
-    After a match: the text before it, then Finish("stop_string"); everything later is dropped.
+    The first stop string is the one that is complete first; of those complete at the same character, the longest. After it: the text
+    before it, then Finish("stop_string"); everything later is dropped.
     """
 
     def __init__(self, strings: Sequence[str]) -> None:
@@ -19,7 +20,7 @@ class Stop:
         self._texts: set[int] = set()
         self._held = ""
         self._part = -1
-        self._queue: list[Event] = []
+        self._queue: list[tuple[int, Event]] = []  # other events, each behind so many characters of what is held
         self._met = False
 
     def feed(self, event: Event) -> Iterable[Event]:
@@ -32,35 +33,29 @@ class Stop:
         if not self._held:
             return (event,)
         if (type(event) is PartEnded and event.part == self._part) or type(event) is Finish:
-            return (*self._release(), event)
-        self._queue.append(event)
+            return (*self._release(len(self._held)), event)
+        self._queue.append((len(self._held), event))
         return ()
 
     def end(self) -> Iterable[Event]:
-        return () if self._met else self._release()
+        return () if self._met else self._release(len(self._held))
 
     def _text(self, delta: Delta) -> Iterable[Event]:
-        out: list[Event] = []
+        before: list[Event] = []
         if self._held and delta.part != self._part:
-            out.extend(self._release())
-        old = len(self._held)
-        text = self._held + delta.text
+            before = self._release(len(self._held))
         self._part = delta.part
-        cut = min((i for s in self._strings if (i := text.find(s)) >= 0), default=-1)
-        free = cut if cut >= 0 else len(text) - self._growing(text)
-        if self._queue and free >= old:  # what was queued stood behind the old text, before the new
-            out.append(Delta(part=delta.part, text=text[:old]))
-            out.extend(self._queue)
-            self._queue.clear()
-        else:
-            old = 0
-        if free > old:
-            out.append(Delta(part=delta.part, text=text[old:free]))
-        if cut >= 0:
-            self._met = True
-            out += PartEnded(part=delta.part), Finish(reason="stop_string", early=True)
-        self._held = text[free:]
-        return out
+        self._held += delta.text
+        cut = self._match(self._held)
+        if cut < 0:
+            return [*before, *self._release(len(self._held) - self._growing(self._held))]
+        self._met = True
+        return [*before, *self._release(cut), PartEnded(part=delta.part), Finish(reason="stop_string", early=True)]
+
+    def _match(self, text: str) -> int:
+        """Where the first stop string begins, or -1."""
+        found = [(at + len(s), at) for s in self._strings if (at := text.find(s)) >= 0]
+        return min(found)[1] if found else -1
 
     def _growing(self, text: str) -> int:
         """Length of the longest end of text that a stop string begins with."""
@@ -70,9 +65,22 @@ class Stop:
                 return size
         return 0
 
-    def _release(self) -> list[Event]:
-        out: list[Event] = [Delta(part=self._part, text=self._held)] if self._held else []
-        out.extend(self._queue)
-        self._held = ""
-        self._queue.clear()
+    def _release(self, size: int) -> list[Event]:
+        """The first `size` characters of what is held, each event that was queued among them in its place."""
+        out: list[Event] = []
+        queue = self._queue
+        done = taken = 0
+        for place, event in queue:
+            if place > size:
+                break
+            if place > done:
+                out.append(Delta(part=self._part, text=self._held[done:place]))
+                done = place
+            out.append(event)
+            taken += 1
+        if size > done:
+            out.append(Delta(part=self._part, text=self._held[done:size]))
+        self._held = self._held[size:]
+        if queue:
+            self._queue = [(place - size, event) for place, event in queue[taken:]]
         return out

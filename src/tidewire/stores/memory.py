@@ -118,7 +118,7 @@ class MemoryLog:
 
 
 class MemoryWriter:
-    __slots__ = ("_closed", "_dead", "_failed", "_shelf", "append")
+    __slots__ = ("_closed", "_dead", "_failed", "_shelf")
 
     full = False
 
@@ -127,7 +127,10 @@ class MemoryWriter:
         self._failed = failed
         self._closed = closed
         self._dead: Exception | None = None
-        self.append: Callable[[list[Entry]], None] = shelf.publish  # nothing stands between a writer and its shelf
+
+    def append(self, entries: list[Entry]) -> None:
+        if self._dead is None:  # what a hand that was refused still gives is not stored
+            self._shelf.publish(entries)
 
     @property
     def size(self) -> int:
@@ -141,17 +144,12 @@ class MemoryWriter:
             raise self._dead
         self._shelf.meta = msgspec.structs.replace(meta, last=self._shelf.last)
         self._dead = Conflict(f"stream {meta.stream} has been closed; nothing can be added")
-        self.append = self._drop
         self._closed(self._shelf)
 
     def refuse(self, error: Exception) -> None:
         """Nothing more can be stored by this hand: say so, once."""
         self._dead = error
-        self.append = self._drop
         self._failed(error)
-
-    def _drop(self, entries: list[Entry]) -> None:
-        """What a hand that was told so still gives is not stored."""
 
 
 class MemoryCursor:

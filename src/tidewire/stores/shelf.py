@@ -16,39 +16,49 @@ class Shelf:
     end decode nothing.
     """
 
-    __slots__ = ("_raws", "_watchers", "base", "failed", "last", "meta", "size", "tip")
+    __slots__ = ("_raws", "_size", "_sized", "_waker", "_wakers", "base", "failed", "last", "meta", "tip")
 
     def __init__(self, meta: Meta, base: int = 0) -> None:
         self.meta = meta
         self.base = base
         self.last = base
-        self.size = 0
+        self._size = 0  # bytes of the first _sized entries in memory
+        self._sized = 0
         self.failed: Exception | None = None
         self._raws: list[bytes] = []
         self.tip = NOTHING
-        self._watchers: list[Callable[[], None]] = []
+        self._waker: Callable[[], None] | None = None  # of the first reader; most streams have one
+        self._wakers: list[Callable[[], None]] = []  # of the others
 
     def publish(self, entries: list[Entry]) -> None:
         """Make acknowledged entries visible and wake the readers."""
         if len(entries) == 1:  # the usual batch: one token
-            raw = entries[0].raw
-            self._raws.append(raw)
-            self.size += len(raw)
+            self._raws.append(entries[0].raw)
         else:
-            raws = [entry.raw for entry in entries]
-            self._raws += raws
-            self.size += sum(map(len, raws))
+            self._raws += [entry.raw for entry in entries]
         self.last = entries[-1].seq
         self.tip = entries
-        for wake in self._watchers if len(self._watchers) < 2 else tuple(self._watchers):
-            wake()
+        if self._waker is not None:
+            self._waker()
+        if self._wakers:
+            for wake in tuple(self._wakers):
+                wake()
         self.tip = NOTHING  # whoever did not take it now reads the bytes: let it go while it is still in the cache
 
     def fail(self, error: Exception) -> None:
         """No more can be read: readers find the error and end."""
         self.failed = error
-        for wake in tuple(self._watchers):
+        for wake in self._all():
             wake()
+
+    @property
+    def size(self) -> int:
+        """Bytes in memory. Counted when asked for, each entry once, so that appending a token need not."""
+        new = self._raws[self._sized :]
+        if new:
+            self._sized += len(new)
+            self._size += sum(map(len, new))
+        return self._size
 
     def read(self, after: int, limit: int) -> list[Entry]:
         """Entries after+1 … in memory, at most limit. after must be at least base."""
@@ -71,16 +81,25 @@ class Shelf:
             gone += 1
         if gone:
             del raws[:gone]
-            self.size = size
+            self._size = size
+            self._sized -= gone
             self.base += gone
 
     def watch(self, wake: Callable[[], None]) -> None:
-        self._watchers.append(wake)
+        if self._waker is None:
+            self._waker = wake
+        else:
+            self._wakers.append(wake)
 
     @property
     def watched(self) -> bool:
-        return bool(self._watchers)
+        return self._waker is not None or bool(self._wakers)
 
     def unwatch(self, wake: Callable[[], None]) -> None:
-        if wake in self._watchers:
-            self._watchers.remove(wake)
+        if wake == self._waker:
+            self._waker = self._wakers.pop(0) if self._wakers else None
+        elif wake in self._wakers:
+            self._wakers.remove(wake)
+
+    def _all(self) -> list[Callable[[], None]]:
+        return [*([] if self._waker is None else [self._waker]), *self._wakers]
