@@ -30,13 +30,16 @@ class Served:
         self.server = server
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
+        self._peers: list[Peer] = []
 
     async def peer(self, *, buffer: int = 0) -> Peer:
-        return await Peer.connect(self.port, buffer=buffer)
+        """Closed with the server at the latest, so that a test that fails leaves none behind."""
+        self._peers.append(peer := await Peer.connect(self.port, buffer=buffer))
+        return peer
 
     async def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, dict[str, str], bytes]:
         """One whole exchange on a connection of its own."""
-        peer = await self.peer()
+        peer = await Peer.connect(self.port)
         try:
             async with asyncio.timeout(15):
                 peer.ask(method, path, body, **headers)
@@ -87,9 +90,12 @@ async def serving(
             running = Server(settings, parts, ready.set_result)
             task = asyncio.create_task(running.serve(sockets=[listener]))
             await asyncio.wait((task, ready), return_when=asyncio.FIRST_COMPLETED)
+            served = Served(parts, running, port)
             try:
-                yield Served(parts, running, port)
+                yield served
             finally:
+                for peer in served._peers:
+                    await peer.close()
                 running.should_exit = running.force_exit = True
                 for connection in tuple(running.server_state.connections):
                     connection.transport.abort()

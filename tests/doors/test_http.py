@@ -397,11 +397,11 @@ async def test_a_reader_that_sends_on_while_it_reads_disturbs_nothing(tidewire):
     async with Upstream(slow) as host, serving(tidewire.house.settings.data, hosts={"slow": host.url}) as other:
         peer = await other.peer()
         peer.post("/v1/streams", {"model": "slow/m", "input": "x"}, accept="text/plain")
-        await peer.head()
-        peer.raw(b"\x00nonsense\r\n\r\n")
         try:
+            await peer.head()
+            peer.raw(b"\x00nonsense\r\n\r\n")
             body = await peer.body()
-        except asyncio.IncompleteReadError:
+        except (asyncio.IncompleteReadError, ConnectionError):
             body = b""
-        assert body.strip() in (b"abc", b"")  # whole, or visibly broken off: never a body with an error page inside
+        assert b"abc".startswith(body.strip())  # whole, or visibly broken off: never a body with an error page inside
         await peer.close()

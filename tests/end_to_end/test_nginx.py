@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import re
+import shlex
 import shutil
 import socket
 import ssl
@@ -104,9 +105,11 @@ def front(scene):
 
 def certificate(folder: Path) -> None:
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
-        + ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-        + ["-keyout", str(folder / "tidewire.key"), "-out", str(folder / "tidewire.crt")],
+        shlex.split(
+            "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost "
+            "-addext subjectAltName=DNS:localhost -keyout tidewire.key -out tidewire.crt"
+        ),
+        cwd=folder,
         check=True,
         capture_output=True,
     )
