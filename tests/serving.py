@@ -51,7 +51,7 @@ class Served:
     @property
     def readers(self) -> int:
         """Cursors that watch logs now."""
-        return sum(len(shelf._watchers) for shelf in self.house.desk._log._shelves.values())
+        return sum(len(shelf._all()) for shelf in self.house.desk._log._shelves.values())
 
     @property
     def connections(self) -> set[Any]:

@@ -7,7 +7,7 @@ import itertools
 
 import pytest
 
-from tidewire.core.events import Delta, Finish, PartEnded, PartStarted
+from tidewire.core.events import Closed, Delta, Finish, PartEnded, PartStarted
 from tidewire.engine.desk import Terms
 from tidewire.stores.memory import MemoryLog
 from workshop import (
@@ -122,6 +122,27 @@ async def test_a_reader_who_leaves_twice_leaves_once():
     await settle()
     assert desk.open_streams == 0
     assert meter.readers == 0
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="Shelf.publish: a reader that leaves while it is woken moves the next one into its place, which is then not woken: it hangs",
+)
+@in_virtual_time
+async def test_a_reader_that_leaves_as_it_is_woken_keeps_no_other_from_being_woken():
+    """As doors do that have sent the last event."""
+    desk, stream, _ = await running("continue", says("Hi", interval=1.0))
+    first = Reader()
+
+    def take_and_leave():
+        if first.take() and isinstance(first.entries[-1].event, Closed):
+            first.leave()
+
+    first.cursor = await desk.follow("default", stream, 0, take_and_leave)
+    others = [await Reader.of(desk, stream) for _ in range(2)]
+    async with asyncio.timeout(60):
+        for other in others:
+            well_formed(await other.all())
 
 
 @in_virtual_time

@@ -41,3 +41,17 @@ def test_a_reader_at_the_end_gets_the_entries_as_they_were_appended() -> None:
     it.publish(batch)
     assert seen[0] is batch
     assert [(e.seq, e.raw) for e in it.read(1, 10)] == [(2, b"x")]
+
+
+def test_a_reader_that_leaves_as_it_is_woken_keeps_nobody_from_hearing() -> None:
+    it = shelf(1)
+    woken = []
+
+    def leave() -> None:
+        woken.append("first")
+        it.unwatch(leave)
+
+    it.watch(leave)
+    it.watch(lambda: woken.append("second"))
+    it.publish([StoredEntry(2, b"x")])
+    assert woken == ["first", "second"]

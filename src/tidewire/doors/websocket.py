@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from typing import Any, Final
+from urllib.parse import parse_qsl
 
 import msgspec
 from starlette.types import Receive, Scope, Send
@@ -121,7 +122,7 @@ class _Socket:
                 log.error("a socket failed; its streams go on", exc_info=result)
 
     def _early_key(self) -> str | None:
-        key = next((p[4:] for p in self._query.split("&") if p.startswith("key=")), None)
+        key = dict(parse_qsl(self._query)).get("key")
         try:
             return self._door.access.check(self._headers, key)
         except Unauthorized:

@@ -42,6 +42,7 @@ class Terms(msgspec.Struct, frozen=True):
 class Desk:
     """Implements `core.ports.Desk`.
 
+    clock: seconds, for what is measured; not the event loop's own, which uvloop counts in whole milliseconds.
     find_provider: the provider for a model name, and its own name for it; raises UnknownModel. stages: made afresh for each request.
     """
 
@@ -57,6 +58,7 @@ class Desk:
         terms: Terms,
         meter: Meter,
         projection: Callable[[str], str],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._log = log
         self._find_provider = find_provider
@@ -67,6 +69,7 @@ class Desk:
         self._terms = terms
         self._meter = meter
         self._projection = projection
+        self._clock = clock
         self._runs: dict[Key, tuple[Run, Audience]] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
@@ -111,6 +114,7 @@ class Desk:
             event_limit=self._terms.stream_events,
             meter=self._meter,
             loop=self._loop,
+            clock=self._clock,
             done=self._done,
         )
         audience = Audience(run, policy, self._loop, ahead=self._terms.ahead)

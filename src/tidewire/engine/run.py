@@ -95,6 +95,7 @@ class Run:
         event_limit: int,
         meter: Meter,
         loop: asyncio.AbstractEventLoop,
+        clock: Callable[[], float],
         done: Callable[[Run], None],
     ) -> None:
         self.request = request
@@ -113,8 +114,8 @@ class Run:
         self._meter = meter
         self._loop = loop
         self._done = done
-        self._clock = loop.time
-        self._began = loop.time()
+        self._clock = clock
+        self._began = clock()
         self._writer: Writer
         self._audience: Audience
         self._task: asyncio.Task[None] | None = None

@@ -6,6 +6,7 @@ One answer, one future, one timer at a time. The idle deadline is a flag that a 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -148,7 +149,7 @@ class Streamed(Answer):
     # Taker: called from the connection
 
     def head(self, status: int, headers: dict[str, str]) -> None:
-        now = self._loop.time()
+        now = time.monotonic()
         self._status, self._headers = status, headers
         self._pending.append(_span("headers", self._began, self._asked, now))
         reported = headers.get("openai-processing-ms", "")

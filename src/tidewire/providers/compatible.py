@@ -82,8 +82,7 @@ class Compatible:
         return f"Compatible({self.name!r}, {self.host.address})"
 
     async def answer(self, request: Request, sink: Sink) -> None:
-        loop = asyncio.get_running_loop()
-        began = loop.time()
+        began = time.monotonic()
         model = self.upstream(request.model)
         body = self._speaker.encode(request, model)
         reason: Literal["start", "retry"] = "start"

@@ -9,6 +9,7 @@ import asyncio
 import os
 import socket
 import ssl
+import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -85,10 +86,10 @@ class Host:
         """
         loop = asyncio.get_running_loop()
         request = self._request(method, path, body, headers, streamed=True)
-        origin = loop.time() if began is None else began
+        origin = time.monotonic() if began is None else began
         fresh = False
         while True:
-            start = loop.time()
+            start = time.monotonic()
             connection = await self._connection(loop, fresh=fresh)
             try:
                 answer = Streamed(
@@ -98,7 +99,7 @@ class Host:
                     self.timeouts,
                     loop,
                     began=origin,
-                    connected=(start, loop.time()),
+                    connected=(start, time.monotonic()),
                     secrets=self._secrets,
                 )
                 connection.ask(request, answer)

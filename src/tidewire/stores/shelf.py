@@ -38,11 +38,11 @@ class Shelf:
             self._raws += [entry.raw for entry in entries]
         self.last = entries[-1].seq
         self.tip = entries
-        if self._waker is not None:
-            self._waker()
         if self._wakers:
-            for wake in tuple(self._wakers):
+            for wake in self._all():  # a copy: a reader may leave as it is woken
                 wake()
+        elif self._waker is not None:
+            self._waker()
         self.tip = NOTHING  # whoever did not take it now reads the bytes: let it go while it is still in the cache
 
     def fail(self, error: Exception) -> None:
@@ -92,8 +92,8 @@ class Shelf:
             self._wakers.append(wake)
 
     @property
-    def watched(self) -> bool:
-        return self._waker is not None or bool(self._wakers)
+    def readers(self) -> int:
+        return (self._waker is not None) + len(self._wakers)
 
     def unwatch(self, wake: Callable[[], None]) -> None:
         if wake == self._waker:

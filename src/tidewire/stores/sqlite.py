@@ -226,7 +226,7 @@ class SqliteLog:
         """A shelf that is neither written, resting nor read leaves the memory."""
         key = (shelf.meta.tenant, shelf.meta.stream)
         if (
-            not shelf.watched
+            not shelf.readers
             and self._shelves.get(key) is shelf
             and key not in self._writers
             and key not in self._resting
