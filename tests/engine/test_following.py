@@ -124,10 +124,6 @@ async def test_a_reader_who_leaves_twice_leaves_once():
     assert meter.readers == 0
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="Shelf.publish: a reader that leaves while it is woken moves the next one into its place, which is then not woken: it hangs",
-)
 @in_virtual_time
 async def test_a_reader_that_leaves_as_it_is_woken_keeps_no_other_from_being_woken():
     """As doors do that have sent the last event."""
