@@ -33,8 +33,10 @@ BAR_MS = 50.0
 
 
 @contextlib.asynccontextmanager
-async def server(folder: str, hosts: Mapping[str, str], **more: str) -> AsyncIterator[tuple[int, psutil.Process]]:
-    """A server with a host for each name; its port and process."""
+async def server(
+    folder: str, hosts: Mapping[str, str], extra: str = "", **more: str
+) -> AsyncIterator[tuple[int, psutil.Process]]:
+    """A server with a host for each name; its port and process. extra: more of its settings file; more: of its environment."""
     environ = {k: v for k, v in os.environ.items() if not k.startswith("TIDEWIRE_")}
     environ |= {
         "TIDEWIRE_MODELS__DISCOVER": "0",
@@ -49,6 +51,7 @@ async def server(folder: str, hosts: Mapping[str, str], **more: str) -> AsyncIte
             f'[providers.{name}]\nbase_url = "{url}"\nmodels = ["m"]\nretries = 0\nconnect_s = 60.0\n'
             for name, url in hosts.items()
         )
+        + extra
     )
     command = [sys.executable, "-m", "tidewire.cli", "serve", "--port", "0", "--data", folder, "--config", str(config)]
     process = subprocess.Popen(command, env=environ, cwd=folder, stderr=subprocess.PIPE)  # noqa: ASYNC220 - once

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 
 import pytest
@@ -12,7 +13,7 @@ from tidewire.doors.pump import BATCH
 from tidewire.server.settings import Limits
 
 BUFFER = 65536
-BIG = "sim: tokens=20000 words=100 ttft_ms=0 interval_ms=0"  # over 10 MB: more than any kernel's buffers
+BIG = "sim: tokens=2000000 words=100 ttft_ms=0 interval_ms=0"  # over 10 MB: more than any kernel's buffers
 LIMITS = Limits(busy=10.0, write_buffer_bytes=BUFFER, write_stall_s=30.0)
 
 
@@ -33,7 +34,6 @@ async def test_readers_that_never_read_hold_no_more_than_their_buffer_and_one_ba
         assert ids == list(range(1, len(ids) + 1))
         largest = max(len(event) for event in whole.split(b"\n\n"))
         wires = [c.wire for c in tidewire.connections if c.wire is not None]
-        print(len(whole), largest, ids[-1:], [c.wire for c in tidewire.connections], await sleepers[0].head())
         assert len(wires) == stalled
         await eventually(lambda: not any(wire.clear for wire in wires))
         waiting = [wire._connection.transport.get_write_buffer_size() for wire in wires]
@@ -68,11 +68,11 @@ async def test_a_socket_that_never_reads_is_let_go_and_its_stream_goes_on(tmp_pa
             b"sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         )
         await peer.reader.readuntil(b"\r\n\r\n")
-        request = '{"model":"simulated","input":"%s","stream":"ws","on_disconnect":"continue"}' % BIG
-        frame = ('{"do":"start","id":"a","request":%s}' % request).encode()
+        request = {"model": "simulated", "input": BIG, "stream": "ws", "on_disconnect": "continue"}
+        frame = json.dumps({"do": "start", "id": "a", "request": request}).encode()
+        peer.writer.transport.pause_reading()
         peer.raw(b"\x81\xfe" + len(frame).to_bytes(2, "big") + bytes(4) + frame)  # masked with zeros
         await eventually(lambda: tidewire.readers == 1)
-        peer.writer.transport.pause_reading()
         await eventually(lambda: tidewire.readers == 0, 30)
         _, _, whole = await tidewire.ask("GET", "/v1/streams/ws/events")
         assert b'"status":"completed"' in whole
