@@ -347,21 +347,9 @@ ODD: list[Any] = [
 ]
 
 
-ROLE = "openai_messages._message: a role or tool_calls of another type raises TypeError, answered 500"
-STEERING = (
-    "ui_messages_request._turn: parts of a steering-message that are no list of objects raise TypeError, answered 500"
-)
-TIME = "openai_chat.parse does not refuse a time_limit of 0 or less: the run ends at once, answered 504"
-KNOWN = {("chat", "messages"): ROLE, ("chat", "time_limit"): TIME, ("ui", "messages"): STEERING}
-
-
-def xfail(reason: str | None, *, strict: bool = True) -> tuple[pytest.MarkDecorator, ...]:
-    return (pytest.mark.xfail(strict=strict, reason=reason),) if reason else ()
-
-
 @pytest.mark.parametrize(
     ("name", "field"),
-    [pytest.param(n, f, marks=xfail(KNOWN.get((n, f)))) for n, (_, body) in POSTS.items() for f in body],
+    [(n, f) for n, (_, body) in POSTS.items() for f in body],
 )
 async def test_a_field_of_any_type_is_taken_or_refused(scene, name, field):
     for value in ODD:
@@ -381,9 +369,7 @@ ANYTHING = st.recursive(
 )
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=xfail({"chat": ROLE, "ui": STEERING}.get(n), strict=False)) for n in POSTS]
-)
+@pytest.mark.parametrize("name", list(POSTS))
 async def test_a_valid_body_with_anything_anywhere_is_taken_or_refused(scene, name):
     loop = asyncio.get_running_loop()
     valid = POSTS[name][1]

@@ -170,11 +170,6 @@ async def test_http_1_0_is_answered_without_chunks_and_closed(tidewire):
     await peer.close()
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="Connection.take gives the route the newest cycle of the connection, not that of its own request: "
-    "an answer is written as another request's, and the connection is lost",
-)
 async def test_pipelined_requests_are_answered_in_order(tidewire):
     peer = await tidewire.peer()
     streamed = request("POST", "/v1/streams", ASK, accept="text/plain")
@@ -208,11 +203,6 @@ async def test_a_client_that_waits_for_100_continue_with_too_much_is_told_at_onc
     await peer.close()
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="httptools skips the body of a request that offers an upgrade: a POST with Upgrade: h2c, as Java's HttpClient "
-    "sends it, is refused as empty. Connection should pass over an upgrade that is not to a WebSocket",
-)
 async def test_an_offer_of_http_2_over_plain_text_is_passed_over(tidewire):
     upgrade = {"connection": "Upgrade, HTTP2-Settings", "upgrade": "h2c", "http2_settings": "AAMAAABkAAQAAP__"}
     assert (await tidewire.ask("GET", "/healthz", **upgrade))[0] == 200
@@ -230,11 +220,6 @@ async def test_a_large_body_before_a_stream_does_not_hide_that_the_client_left(t
     await eventually(lambda: tidewire.house.desk.open_streams == 0)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a request pipelined behind a streaming one pauses reading (uvicorn's on_headers_complete), so that the client's "
-    "leaving is seen only at the next write: Connection should not pause while a Wire streams",
-)
 async def test_a_pipelined_request_does_not_hide_that_the_client_left(tidewire):
     peer = await tidewire.peer()
     body = {"model": "stalled/m", "input": "x", "on_disconnect": "cancel", "stream": "pipelined"}
@@ -250,10 +235,6 @@ async def test_a_pipelined_request_does_not_hide_that_the_client_left(tidewire):
         await tidewire.ask("POST", "/v1/streams/pipelined/cancel")
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="trailers are kept as headers without a limit: Connection counts bytes of the head only until on_headers_complete",
-)
 async def test_trailers_are_bounded_as_headers_are(tidewire):
     body = json.dumps(ASK).encode()
     peer = await tidewire.peer()

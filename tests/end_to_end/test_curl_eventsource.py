@@ -113,11 +113,6 @@ async def test_an_event_source_comes_back_until_it_is_told_that_nothing_follows(
     assert "".join(json.loads(d)["text"] for k, d, _ in source.events if k == "delta") == "word1 word2 word3 "
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="NativeRoutes.follow lets ?after= outweigh Last-Event-ID, and so does spec/PROTOCOL.md: an EventSource opened "
-    "with ?after= reads the same events on each return and never gets its 204",
-)
 async def test_after_in_the_address_holds_for_the_first_connection_only(scene):
     """An EventSource keeps its address: if `after` outweighed Last-Event-ID, each return would begin again from there."""
     tidewire, step = scene

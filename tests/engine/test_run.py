@@ -149,10 +149,6 @@ async def test_the_token_limit_ends_the_answer_where_the_host_does_not():
     assert now() == 7.0
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="Run._last_words notes what stages flush, then _append notes it again: a flushed part_end is dropped the second time",
-)
 @in_virtual_time
 async def test_the_end_of_a_part_that_a_stage_held_back_is_not_lost():
     async def script(request, sink):
@@ -316,10 +312,6 @@ async def test_the_first_reason_to_stop_counts():
     assert closed(await read(desk, meta.stream)).reason == "client"
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="Run._append notes the events before one that cannot be encoded: the part it never logged is ended",
-)
 @in_virtual_time
 async def test_an_event_that_cannot_be_encoded_ends_its_stream_and_leaves_a_log_that_can_be_read():
     async def script(request, sink):
@@ -400,10 +392,6 @@ async def test_a_log_that_cannot_put_a_stream_away_does_not_keep_its_place():
     assert closed(await read(desk, meta.stream)).reason == "stop"
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="Shelf.publish lets what a reader's wake raises out of Writer.append, which may not raise: the stream fails, other readers are not woken",
-)
 @in_virtual_time
 async def test_a_reader_that_breaks_hurts_neither_the_stream_nor_the_other_readers():
     def broken():

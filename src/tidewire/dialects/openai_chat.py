@@ -70,6 +70,8 @@ class OpenAIChat:
         limit = given.max_completion_tokens if given.max_completion_tokens is not None else given.max_tokens
         if limit is not None and limit < 1:
             raise BadRequest(f"the token limit is {limit}; it must be at least 1", param="max_tokens")
+        if given.time_limit is not None and not given.time_limit > 0:
+            raise BadRequest(f"time_limit is {given.time_limit:g} s; it must be more than 0", param="time_limit")
         stop = [given.stop] if isinstance(given.stop, str) else given.stop or []
         options = body.rest(plain, KNOWN)
         if given.max_completion_tokens is not None:

@@ -31,7 +31,8 @@ def read_messages(raw: Sequence[Any]) -> list[Message]:
 def _message(raw: Any, at: str) -> Message:
     if not isinstance(raw, dict):
         raise BadRequest(f"{at} is not an object", param=at)
-    role = ROLES.get(raw.get("role", ""))
+    named = raw.get("role")
+    role = ROLES.get(named) if isinstance(named, str) else None
     if role is None:
         raise BadRequest(
             f"{at}.role is {str(raw.get('role'))[:40]!r}; it may be {', '.join(ROLES)}", param=f"{at}.role"
@@ -42,7 +43,10 @@ def _message(raw: Any, at: str) -> Message:
         text = "".join(c.text for c in _content(raw.get("content"), at) if isinstance(c, Text))
         return Message(role=role, content=[ToolResult(call=str(call), text=text)])
     content.extend(_content(raw.get("content"), at))
-    for call in raw.get("tool_calls") or ():
+    calls = raw.get("tool_calls") or []
+    if not isinstance(calls, list):
+        raise BadRequest(f"{at}.tool_calls is not a list", param=f"{at}.tool_calls")
+    for call in calls:
         function = call.get("function") if isinstance(call, dict) else None
         if not isinstance(function, dict):
             raise BadRequest(f"{at}.tool_calls holds something that is not a function call", param=f"{at}.tool_calls")

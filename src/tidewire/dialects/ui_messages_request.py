@@ -122,7 +122,10 @@ def _turn(parts: list[dict[str, Any]], at: str) -> list[Message]:
             flush()
         elif kind == "steering-message":
             flush()
-            out.extend(_messages(_Message("user", part.get("parts") or []), where))
+            steering = part.get("parts") or []
+            if not isinstance(steering, list) or not all(isinstance(p, dict) for p in steering):
+                raise BadRequest(f"{where}.parts is not a list of objects", param=f"{where}.parts")
+            out.extend(_messages(_Message("user", steering), where))
         elif _is_call(kind) and part.get("state") in _ANSWERED:
             call = _text(part, "toolCallId", where)
             said.append(ToolCall(call, _tool_name(part, where), _json(part.get("input", {}))))

@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from tidewire.core.errors import BadRequest, InternalError, TidewireError, TooLarge
 from tidewire.core.events import ErrorInfo
 from tidewire.doors.access import Access
-from tidewire.doors.connection import Wire, find
+from tidewire.doors.connection import Wire, take
 from tidewire.doors.pump import error_headers
 
 log = logging.getLogger("tidewire.door")
@@ -71,7 +71,7 @@ class Call:
 
     def take(self) -> Wire:
         """The connection, to stream on."""
-        self._wire = find(self.scope).take()
+        self._wire = take(self.scope)
         return self._wire
 
     async def json(self, value: Any, status: int = 200, headers: list[tuple[str, str]] | None = None) -> None:

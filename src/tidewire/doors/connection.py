@@ -7,6 +7,7 @@ itself, without a task, a queue or an ASGI message per token. Measured: docs/dec
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
@@ -18,6 +19,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 REASONS: Final = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in HTTPStatus}
 REASONS[499] = b"HTTP/1.1 499 Client Closed Request\r\n"
 EXTENSION: Final = "tidewire.connection"
+PIPELINED: Final = 16  # requests that may wait behind one that streams, before the client is not read
+_H2C: Final = re.compile(rb"\r\nupgrade: *h2c *(?=\r\n)", re.IGNORECASE)
 
 
 class Bounds(msgspec.Struct, frozen=True):
@@ -44,6 +47,7 @@ class Connection(HttpToolsProtocol):
         super().connection_made(transport)
         transport.set_write_buffer_limits(high=self.bounds.write_buffer)
         self.wire: Wire | None = None
+        self.gone = False
         self._head = 0  # bytes of the head so far
         self._in_head = True
         self._in_body = False
@@ -53,6 +57,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.everybody.discard(self)
+        self.gone = True
         wire, self.wire = self.wire, None
         super().connection_lost(exc)
         if wire is not None:
@@ -60,6 +65,8 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         if self._in_head:
+            if b"pgrade:" in data:
+                data = _H2C.sub(b"", data)  # an offer that may be passed over, but the parser would skip the body
             if not self._deadline:
                 self._deadline = self._clock() + self.bounds.header_s
             self._head += len(data)
@@ -77,7 +84,6 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         self._in_head = True
         super().on_message_begin()
-        self.scope["extensions"] = {EXTENSION: self}  # type: ignore[dict-item]
 
     def on_headers_complete(self) -> None:
         self._in_head = False
@@ -85,6 +91,11 @@ class Connection(HttpToolsProtocol):
         self._head = 0
         self._deadline = self._clock() + self.bounds.body_s
         super().on_headers_complete()
+        if self.parser.should_upgrade() and self._should_upgrade():
+            return
+        self.scope["extensions"] = {EXTENSION: (self, self.cycle)}  # type: ignore[dict-item]
+        if self.wire is not None and len(self.pipeline) <= PIPELINED:
+            self.flow.resume_reading()  # uvicorn pauses behind a waiting request: a client that leaves must be seen
 
     def on_message_complete(self) -> None:
         self._in_body = False
@@ -139,11 +150,23 @@ class Connection(HttpToolsProtocol):
             elif self._in_head:
                 self.refuse(408, "slow_header", f"the request's head did not arrive within {self.bounds.header_s:g} s")
 
-    def take(self) -> Wire:
-        """The response of the current request, for its route to write."""
-        self.wire = Wire(self, self.cycle)
-        self.flow.resume_reading()  # a large body may have paused it: a client that leaves must be seen
-        return self.wire
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_head:
+            super().on_header(name, value)
+        else:  # a trailer: nobody reads it, and it is bounded as a header is
+            self._head += len(name) + len(value)
+            if self._head > self.bounds.header_bytes:
+                self.refuse(
+                    431, "header_too_large", f"the request's trailers are over {self.bounds.header_bytes} bytes"
+                )
+
+    def take(self, cycle: RequestResponseCycle) -> Wire:
+        """The response of a request, for its route to write."""
+        wire = Wire(self, cycle)
+        if not self.gone:
+            self.wire = wire
+            self.flow.resume_reading()  # a large body may have paused it: a client that leaves must be seen
+        return wire
 
 
 class Wire:
@@ -224,6 +247,11 @@ class Wire:
         """Break the connection: the client sees that the response is not whole, and may resume."""
         self._transport.abort()
 
+    @property
+    def gone(self) -> bool:
+        """The client has left, perhaps before anybody listened for it."""
+        return self._connection.gone
+
     def lost(self) -> None:
         self.clear = False
         self.on_lost()
@@ -249,10 +277,11 @@ def configure(bounds: Bounds) -> type[Connection]:
     return type("BoundConnection", (Connection,), {"bounds": bounds, "everybody": set()})
 
 
-def find(scope: Any) -> Connection:
-    """The connection of an ASGI request. Only servers started by Tidewire have one."""
-    connection: Connection = scope["extensions"][EXTENSION]
-    return connection
+def take(scope: Any) -> Wire:
+    """The response of an ASGI request, to stream on. Only servers started by Tidewire have one."""
+    connection, cycle = scope["extensions"][EXTENSION]
+    wire: Wire = connection.take(cycle)
+    return wire
 
 
 def _nothing() -> None: ...

@@ -46,9 +46,8 @@ class NativeRoutes:
         form = _form(call)
         dialect = self._forms.get(form, self._forms["sse"])
         came_back = call.headers.get("last-event-id", "").strip()
-        after = (
-            whole(came_back, "Last-Event-ID") if came_back and "after" not in call.query else call.number("after", 0)
-        )
+        # an EventSource that was opened with ?after= returns with both: the header is the newer of the two
+        after = whole(came_back, "Last-Event-ID") if came_back else call.number("after", 0)
         if after < 0:
             raise BadRequest(f"a cursor is 0 or more, this one is {after}", param="after")
         if after and form in ("sse", "ndjson"):

@@ -78,7 +78,7 @@ class Pump:
     async def run(self, follow: Follow) -> None:
         """Returns when the answer is out, or the client is gone. Raises what `follow` raises, with nothing written."""
         cursor = await follow(self.wake)
-        if self._done.done():  # the client left meanwhile
+        if self._done.done() or self._wire.gone:  # the client left meanwhile
             cursor.close()
             return
         self._cursor = cursor

@@ -27,6 +27,7 @@ log = logging.getLogger("tidewire.run")
 
 STUBBORN: Final = 5.0  # seconds that a provider may take to let go; then the stream ends without it
 
+UNLOGGED: Final = frozenset({ev.Finish, ev.Timing})
 CHECK_EVERY: Final = 64  # events between two looks at an answer's size
 
 STATUS: Final[dict[Reason, Status]] = {
@@ -154,6 +155,7 @@ class Run:
         self._task = self._loop.create_task(self._work())
         self._task.add_done_callback(self._over)
         if self._why is not None:  # stopped while its log was being opened
+            self._overdue = self._loop.call_later(STUBBORN, self._give_up)
             self._task.cancel()
 
     def stop(self, reason: Reason) -> None:
@@ -162,8 +164,8 @@ class Run:
             return
         self._why = reason
         self._stopped_at = self._clock()
-        self._overdue = self._loop.call_later(STUBBORN, self._give_up)
-        if self._task is not None:
+        if self._task is not None:  # else `begin` will find out
+            self._overdue = self._loop.call_later(STUBBORN, self._give_up)
             self._task.cancel()
 
     def fail(self, error: Exception) -> None:
@@ -203,11 +205,11 @@ class Run:
                 timer.cancel()
         reason = self._judge(error)
         try:
-            closing = self._last_words(reason)
+            self._append(self._held_back())
         except Exception as broken:  # noqa: BLE001 - supervisor boundary: a stage broke while ending
             self._error = _defect(broken, self.meta)
             reason = "error"
-            closing = self._last_words(reason, flush=False)
+        closing = self._last_words(reason)
         self.ended.set()
         self._append(closing)
         self._report(closing[-1], reason)
@@ -245,17 +247,18 @@ class Run:
         self._error = error if isinstance(error, TidewireError) else _defect(error, self.meta)
         return "error"
 
-    def _last_words(self, reason: Reason, *, flush: bool = True) -> list[Event]:
+    def _held_back(self) -> list[Event]:
+        """What the stages still hold."""
         out: list[Event] = []
-        if flush:
-            for i, stage in enumerate(self._stages):
-                tail: Iterable[Event] = stage.end()
-                for later in self._stages[i + 1 :]:
-                    tail = [x for e in tail for x in later.feed(e)]
-                out.extend(e for e in tail if not isinstance(e, ev.Finish))
-        for event in out:
-            self._note(event)
-        out.extend(ev.PartEnded(part=part) for part in self._parts)
+        for i, stage in enumerate(self._stages):
+            tail: Iterable[Event] = stage.end()
+            for later in self._stages[i + 1 :]:
+                tail = [x for e in tail for x in later.feed(e)]
+            out.extend(e for e in tail if not isinstance(e, ev.Finish))
+        return out
+
+    def _last_words(self, reason: Reason) -> list[Event]:
+        out: list[Event] = [ev.PartEnded(part=part) for part in self._parts]
         if self._usage is None:
             self._usage = ev.Usage(counted_by="server", output=self._tokens)
             out.append(self._usage)
@@ -322,18 +325,32 @@ class Run:
         seq = self.last
         tokens = 0
         entries: list[Entry] = []
+        wrong: Exception | None = None
         for event in events:
+            event.seq = seq + 1
+            event.at = at
             if type(event) is Delta:
                 tokens += 1
-            elif not self._note(event):
+            elif type(event) in UNLOGGED:
+                self._hear(event)
+                continue
+            try:
+                raw = encode(event)
+            except (ValueError, TypeError) as error:  # half a character, say: what came before it is kept
+                tokens -= type(event) is Delta
+                wrong = error
+                break
+            if type(event) is not Delta and not self._note(event):
                 continue
             seq += 1
-            event.seq = seq
-            event.at = at
-            entries.append(NewEntry(seq, encode(event), event))
-        if not entries:
-            return
-        self.last = seq
+            entries.append(NewEntry(seq, raw, event))
+        if entries:
+            self._put(entries, tokens, now)
+        if wrong is not None:
+            raise wrong
+
+    def _put(self, entries: list[Entry], tokens: int, now: float) -> None:
+        seq = self.last = entries[-1].seq
         if tokens:
             if self._first is None:
                 self._first = now
@@ -357,24 +374,24 @@ class Run:
             self.stop("size_limit")
 
     def _note(self, event: Event) -> bool:
-        """Keep what Closed will say; True if the event goes into the log."""
-        kind = type(event)
-        if kind is ev.PartStarted:
-            self._parts[event.part] = True  # type: ignore[attr-defined]
-        elif kind is ev.PartEnded:
-            return self._parts.pop(event.part, False)  # type: ignore[attr-defined]
-        elif kind is ev.Usage:
-            self._usage = event  # type: ignore[assignment]
-        elif kind is ev.Timing:
-            self._spans.append(event.span)  # type: ignore[attr-defined]
-            return False
-        elif kind is ev.Finish:
-            if self._finish is None:
-                self._finish = event.reason  # type: ignore[attr-defined]
-            if event.early:  # type: ignore[attr-defined]
-                self.stop(event.reason)  # type: ignore[attr-defined]
-            return False
+        """Keep what Closed will say; False for the end of a part that is not open."""
+        if isinstance(event, ev.PartStarted):
+            self._parts[event.part] = True
+        elif isinstance(event, ev.PartEnded):
+            return self._parts.pop(event.part, False)
+        elif isinstance(event, ev.Usage):
+            self._usage = event
         return True
+
+    def _hear(self, event: Event) -> None:
+        """What a provider tells the run, and nobody else."""
+        if isinstance(event, ev.Timing):
+            self._spans.append(event.span)
+        elif isinstance(event, ev.Finish):
+            if self._finish is None:
+                self._finish = event.reason
+            if event.early:
+                self.stop(event.reason)
 
 
 def _defect(error: BaseException, meta: Meta) -> InternalError:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Final
 
 from tidewire.core.events import Entry, StoredEntry
 from tidewire.core.ports import Meta
+
+log = logging.getLogger("tidewire.stores")
 
 NOTHING: Final[list[Entry]] = []
 
@@ -40,16 +43,16 @@ class Shelf:
         self.tip = entries
         if self._wakers:
             for wake in self._all():  # a copy: a reader may leave as it is woken
-                wake()
+                _call(wake)
         elif self._waker is not None:
-            self._waker()
+            _call(self._waker)
         self.tip = NOTHING  # whoever did not take it now reads the bytes: let it go while it is still in the cache
 
     def fail(self, error: Exception) -> None:
         """No more can be read: readers find the error and end."""
         self.failed = error
         for wake in self._all():
-            wake()
+            _call(wake)
 
     @property
     def size(self) -> int:
@@ -103,3 +106,10 @@ class Shelf:
 
     def _all(self) -> list[Callable[[], None]]:
         return [*([] if self._waker is None else [self._waker]), *self._wakers]
+
+
+def _call(wake: Callable[[], None]) -> None:
+    try:
+        wake()
+    except Exception:  # supervisor boundary: a reader's defect is neither the stream's nor the other readers'
+        log.exception("a reader could not be woken")
