@@ -40,7 +40,6 @@ async def server(
     environ = {k: v for k, v in os.environ.items() if not k.startswith("TIDEWIRE_")}
     environ |= {
         "TIDEWIRE_MODELS__DISCOVER": "0",
-        "TIDEWIRE_LOG__STORE": "memory",
         "TIDEWIRE_LOG__DURABILITY": "memory",
         "TIDEWIRE_LIMITS__BUSY": "10",
         "TIDEWIRE_STREAMS__KEEP_S": "1",

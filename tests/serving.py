@@ -76,7 +76,7 @@ async def serving(
     }
     settings = Settings(
         data=str(folder),
-        log=log or Log(store="memory", durability="memory"),
+        log=log or Log(durability="memory"),
         models=Models(default="simulated", discover=False),
         providers={"simulated": Provider(kind="simulated")} | known | (providers or {}),
         limits=limits or Limits(busy=10.0),

@@ -17,7 +17,6 @@ BARE = {name: value for name, value in os.environ.items() if not name.startswith
 QUIET = {
     **BARE,
     "TIDEWIRE_MODELS__DISCOVER": "0",
-    "TIDEWIRE_LOG__STORE": "memory",
     "TIDEWIRE_LOG__DURABILITY": "memory",
     "TIDEWIRE_PROVIDERS__SIMULATED__KIND": "simulated",
     "TIDEWIRE_MODELS__DEFAULT": "simulated",

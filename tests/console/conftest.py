@@ -29,7 +29,6 @@ FLAGS = [
 ]
 SETTINGS = """
 [log]
-store = "memory"
 durability = "memory"
 [models]
 discover = false

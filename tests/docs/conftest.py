@@ -14,7 +14,6 @@ from pages import ROOT, SERVER
 COMMAND = [sys.executable, "-m", "tidewire.cli"]
 SETTINGS = {
     "TIDEWIRE_MODELS__DISCOVER": "0",
-    "TIDEWIRE_LOG__STORE": "memory",
     "TIDEWIRE_LOG__DURABILITY": "memory",
     "TIDEWIRE_PROVIDERS__SIMULATED__KIND": "simulated",
     "TIDEWIRE_SERVER__ORIGINS": "*",

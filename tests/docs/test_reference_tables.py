@@ -92,7 +92,7 @@ def test_every_metric_is_explained_with_its_labels():
     metrics.closed("m", "s", "r", 1.0, 1)
     metrics.first_token("m", 1.0)
     metrics.resumed("d")
-    metrics.upstream_error("p", "c")
+    metrics.failed("p", "upstream_c")
     metrics.refused("c")
     kinds = {}
     for family in metrics.collect():

@@ -34,11 +34,11 @@ async def running(folder, log):
 
 @pytest.fixture
 async def server_url(tmp_path):
-    async with running(tmp_path, Log(store="memory", durability="memory")) as address:
+    async with running(tmp_path, Log(durability="memory")) as address:
         yield address
 
 
 @pytest.fixture
 def serve(tmp_path):
     """serve() is a server on disk; entered again, it finds what the one before has kept."""
-    return lambda: running(tmp_path, Log(store="sqlite", durability="process"))
+    return lambda: running(tmp_path, Log(durability="process"))

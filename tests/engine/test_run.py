@@ -207,7 +207,18 @@ async def test_the_error_of_a_host_is_told_and_what_was_said_before_is_kept():
     error = closed(entries).error
     assert error is not None
     assert (error.code, error.status, error.retryable, error.retry_after) == ("upstream_cut", 502, True, 3.0)
-    assert meter.of("upstream_error") == [("acts", "upstream_cut")]
+    assert meter.of("failed") == [("acts", "upstream_cut")]
+
+
+@in_virtual_time
+async def test_tokens_are_counted_by_the_host_where_it_does_and_here_where_it_does_not():
+    async def counts(request, sink):
+        sink.feed([*words("one two ", "three"), Usage(counted_by="host", output=3), Finish(reason="stop")])
+
+    for script, tokens in ((counts, 3), (says("one two ", "three"), 2)):
+        meter = Tally()
+        await answer(script, meter=meter)
+        assert [args[-1] for args in meter.of("closed")] == [tokens]
 
 
 @in_virtual_time

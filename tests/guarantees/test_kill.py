@@ -40,10 +40,10 @@ class Process:
         self.port = port
 
     @classmethod
-    async def start(cls, folder, *, store: str = "sqlite") -> Process:
+    async def start(cls, folder) -> Process:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "tidewire.cli", "serve", "--port", "0", "--data", str(folder)),
-            env=QUIET | {"TIDEWIRE_LOG__STORE": store},
+            env=QUIET,
             cwd=folder,
             stderr=asyncio.subprocess.PIPE,
         )

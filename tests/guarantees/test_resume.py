@@ -21,7 +21,7 @@ from tidewire.dialects.ui_messages import UIMessages
 from tidewire.server.settings import Log, Streams
 from workshop import stored
 
-LOGS = {"memory": Log(store="memory", durability="memory"), "sqlite": Log(store="sqlite", durability="process")}
+LOGS = {"memory": Log(durability="memory"), "sqlite": Log(durability="process")}
 CUTS = 90  # of each dialect on each log: with two logs and six dialects 1,080
 AT_ONCE = 6
 

@@ -31,7 +31,8 @@ def test_a_stream_is_counted_from_its_start_to_its_end():
     metrics.closed("m", "cancelled", "client", 1.5, 40)
     metrics.cancelled(0.003)
     metrics.late(0.001)
-    metrics.upstream_error("host", "upstream_timeout")
+    metrics.failed("host", "upstream_timeout")
+    metrics.failed("host", "storage_failed")
     metrics.refused("overloaded")
     found = samples(metrics)
     assert found["tidewire_streams_open", ()] == 1
@@ -43,6 +44,9 @@ def test_a_stream_is_counted_from_its_start_to_its_end():
     assert found["tidewire_tokens_total", (("model", "m"),)] == 40
     assert found["tidewire_resumes_total", (("dialect", "native"),)] == 1
     assert found["tidewire_upstream_errors_total", (("code", "upstream_timeout"), ("provider", "host"))] == 1
+    assert sum(value for (name, _), value in found.items() if name == "tidewire_upstream_errors_total") == 1
+    for code in ("upstream_timeout", "storage_failed"):
+        assert found["tidewire_stream_errors_total", (("code", code),)] == 1
     assert found["tidewire_refusals_total", (("code", "overloaded"),)] == 1
     assert found["tidewire_first_token_seconds_bucket", (("le", "0.1"), ("model", "m"))] == 0
     assert found["tidewire_first_token_seconds_bucket", (("le", "0.25"), ("model", "m"))] == 1
@@ -56,7 +60,8 @@ def test_label_values_stay_few_whatever_is_reported():
     for n in range(1000):
         metrics.opened(f"model {n}")
         metrics.refused(f"code {n}")
-        metrics.upstream_error(f"host {n}", f"code {n}")
+        metrics.failed(f"host {n}", f"upstream_{n}")
     assert len(metrics.started) == 201
     assert metrics.started["other"] == 800
-    assert len(metrics.refusals) == len(metrics.upstream_errors) == 101
+    assert len(metrics.errors | metrics.refusals) == 101
+    assert len(metrics.upstream_errors) <= 101

@@ -220,9 +220,10 @@ class Run:
         now = self._clock()
         if self._stopped_at:
             self._meter.cancelled(now - self._stopped_at)
-        self._meter.closed(self.meta.model, closed.status, reason, now - self._began, self._tokens)
-        if closed.error is not None and reason == "error":
-            self._meter.upstream_error(self._provider.name, closed.error.code)
+        tokens = self._tokens if closed.output_tokens is None else closed.output_tokens
+        self._meter.closed(self.meta.model, closed.status, reason, now - self._began, tokens)
+        if closed.error is not None:
+            self._meter.failed(self._provider.name, closed.error.code)
 
     def _judge(self, error: BaseException | None) -> Reason:
         if self._error is not None:

@@ -104,10 +104,10 @@ async def house(settings: Settings, *, own_port: int) -> AsyncIterator[House]:
 
 
 def _log(settings: Settings) -> Log:
-    if settings.log.store == "memory":
-        return MemoryLog(settings.limits.memory_bytes // 2)
     durability = settings.log.durability
-    return SqliteLog(settings.log_path, "disk" if durability == "disk" else "process")
+    if durability == "memory":
+        return MemoryLog(settings.limits.memory_bytes // 2)
+    return SqliteLog(settings.log_path, durability)
 
 
 async def _providers(settings: Settings, index: Index, own_port: int) -> list[Provider]:

@@ -116,12 +116,14 @@ class Streams(Group, frozen=True):
 
 
 class Log(Group, frozen=True):
-    """Where streams are stored, and what an event that was sent survives."""
+    """Where streams are kept."""
 
-    store: Annotated[Literal["sqlite", "memory"], Meta(description="sqlite keeps them in the data folder.")] = "sqlite"
     durability: Annotated[
         Literal["memory", "process", "disk"],
-        Meta(description="Survives: memory, a lost client; process, a killed server; disk, a power cut."),
+        Meta(
+            description="Survives: memory, a lost client; process, a killed server; disk, a power cut. memory "
+            "writes no stream to the data folder."
+        ),
     ] = "process"
 
 
@@ -224,12 +226,6 @@ def check(settings: Settings) -> None:
             f"server.host is {server.host!r}, which others can reach, and server.api_key is empty; set TIDEWIRE_API_KEY, "
             "or server.open = true to let anybody call",
             param="server.api_key",
-        )
-    if settings.log.store == "memory" and settings.log.durability != "memory":
-        raise SettingsError(
-            f"log.durability is {settings.log.durability!r}, and log.store 'memory' can only hold 'memory'; "
-            "set log.durability = 'memory', or log.store = 'sqlite'",
-            param="log.durability",
         )
     for name in Disconnect.__struct_fields__:
         try:

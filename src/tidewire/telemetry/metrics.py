@@ -54,6 +54,7 @@ class Metrics(Collector):
         self.ended: Counter[tuple[str, str]] = Counter()
         self.tokens: Counter[str] = Counter()
         self.resumes: Counter[str] = Counter()
+        self.errors: Counter[str] = Counter()
         self.upstream_errors: Counter[tuple[str, str]] = Counter()
         self.refusals: Counter[str] = Counter()
         # Instance attributes, so that the hot ones cost no further call.
@@ -77,6 +78,12 @@ class Metrics(Collector):
         self.tokens[self._model(model)] += tokens
         self.durations.observe(seconds)
 
+    def failed(self, provider: str, code: str) -> None:
+        label = self._code(code)
+        self.errors[label] += 1
+        if code.startswith("upstream_"):
+            self.upstream_errors[self._provider(provider), label] += 1
+
     def first_token(self, model: str, seconds: float) -> None:
         model = self._model(model)
         histogram = self.first_tokens.get(model)
@@ -89,9 +96,6 @@ class Metrics(Collector):
 
     def resumed(self, dialect: str) -> None:
         self.resumes[dialect] += 1
-
-    def upstream_error(self, provider: str, code: str) -> None:
-        self.upstream_errors[self._provider(provider), self._code(code)] += 1
 
     def refused(self, code: str) -> None:
         self.refusals[self._code(code)] += 1
@@ -109,11 +113,18 @@ class Metrics(Collector):
         yield _counter("tidewire_streams_started", "Streams started.", ("model",), self.started)
         yield _counter("tidewire_streams_ended", "Streams ended.", ("status", "reason"), self.ended)
         yield _counter(
-            "tidewire_tokens", "Output tokens, as counted by the host, or else by the server.", ("model",), self.tokens
+            "tidewire_tokens",
+            "Output tokens: the host's own figure, or one a delta where it gave none.",
+            ("model",),
+            self.tokens,
         )
         yield _counter("tidewire_resumes", "Readers that came back with a cursor.", ("dialect",), self.resumes)
+        yield _counter("tidewire_stream_errors", "Streams that ended with an error.", ("code",), self.errors)
         yield _counter(
-            "tidewire_upstream_errors", "Failures of model hosts.", ("provider", "code"), self.upstream_errors
+            "tidewire_upstream_errors",
+            "Those of them that a model host caused.",
+            ("provider", "code"),
+            self.upstream_errors,
         )
         yield _counter("tidewire_refusals", "Requests refused before a stream began.", ("code",), self.refusals)
         yield _histogram(
