@@ -60,6 +60,7 @@ class Run:
         "_others",
         "_check_at",
         "_meter",
+        "_waits",
         "_audience",
         "_event_limit",
         "_size_limit",
@@ -138,6 +139,7 @@ class Run:
         """Write Opened and set off."""
         self._writer = writer
         self._audience = audience
+        self._waits = audience.ahead > 0
         meta = self.meta
         opened = ev.Opened(
             stream=meta.stream,
@@ -313,7 +315,7 @@ class Run:
 
     @property
     def full(self) -> bool:
-        return self._writer.full or (self._audience.ahead > 0 and self._audience.behind(self.last))
+        return self._writer.full or (self._waits and self._audience.behind(self.last))
 
     async def room(self) -> None:
         while self._audience.behind(self.last):
