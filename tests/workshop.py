@@ -21,6 +21,7 @@ import async_solipsism
 from tidewire.core import events as ev
 from tidewire.core.errors import UnknownModel
 from tidewire.core.events import Delta, Entry, Finish, PartEnded, PartStarted
+from tidewire.core.meter import Meter
 from tidewire.core.ports import Log, ModelInfo, Provider
 from tidewire.core.request import DisconnectPolicy, Message, Request, Text
 from tidewire.engine.admission import Admission, Limits
@@ -97,14 +98,21 @@ class Tally:
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
 
     def __getattr__(self, name: str) -> Callable[..., None]:
+        _known(name)
         return lambda *args: self.calls.append((name, args))
 
     def of(self, name: str) -> list[tuple[Any, ...]]:
+        _known(name)
         return [args for called, args in self.calls if called == name]
 
     @property
     def readers(self) -> int:
         return sum(change for (change,) in self.of("reader"))
+
+
+def _known(name: str) -> None:
+    if name not in vars(Meter):
+        raise AttributeError(f"a meter has no {name}")
 
 
 def desk_of(

@@ -86,8 +86,13 @@ def test_the_document_says_what_the_log_says(made):
     document = json.loads(renderer.feed(entries[-1:]))
     events = [e.event for e in entries]
     kinds = {e.part: e.kind for e in events if isinstance(e, ev.PartStarted)}
-    said = {
-        kind: "".join(e.text for e in events if isinstance(e, ev.Delta) and kinds[e.part] == kind)
+    said = {  # part by part
+        kind: "".join(
+            e.text
+            for part in kinds
+            for e in events
+            if isinstance(e, ev.Delta) and e.part == part and kinds[part] == kind
+        )
         for kind in ("text", "thinking")
     }
     assert document["text"] == said["text"]

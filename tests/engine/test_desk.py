@@ -233,7 +233,7 @@ async def test_an_expired_stream_is_refused_as_expired():
     meta = await desk.start(question())
     await read(desk, meta.stream)
     await settle()
-    assert await desk.expire() == 1
+    assert await desk.sweep() == 1
     for asked in (desk.follow("default", meta.stream, 0, lambda: None), desk.cancel("default", meta.stream)):
         with pytest.raises(Expired):
             await asked

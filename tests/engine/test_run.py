@@ -435,7 +435,7 @@ async def test_what_happens_is_counted_once():
     assert meter.of("closed") == [("m", "completed", "stop", 6.0, 3)]
     assert meter.of("first_token") == [("m", 0.0)]
     assert meter.of("gap") == [(2.0,), (2.0,)]
-    assert meter.of("cancelled") == meter.of("upstream_error") == meter.of("refused") == []
+    assert meter.of("cancelled") == meter.of("failed") == meter.of("refused") == []
 
 
 @in_virtual_time
