@@ -10,13 +10,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from disks import disk_full
 from strategies import logs, meta_of, numbered, opened
 from tidewire.core import events as ev
-from tidewire.core.events import PartStarted, Usage
-from tidewire.engine.recovery import LOST
+from tidewire.core.errors import InternalError
+from tidewire.core.events import PartStarted, StoredEntry, Usage
+from tidewire.engine.recovery import BROKEN, LOST
 from tidewire.stores.memory import MemoryLog
 from tidewire.stores.sqlite import SqliteLog
-from workshop import Acts, closed, desk_of, read, silence, stored, text_of, well_formed, words
+from workshop import Acts, Reader, closed, desk_of, question, read, silence, stored, text_of, well_formed, words
 
 
 async def left_open(said, *, close=False):
@@ -94,12 +96,48 @@ async def test_a_log_cut_anywhere_is_ended_once(made, data):
 
 async def test_one_that_cannot_be_read_keeps_no_other_from_its_end(caplog):
     log, orphan = await left_open(numbered([opened(meta_of()), *words("one ")]))
-    gone = meta_of("gone")
+    unreadable = meta_of("unreadable")
+    (await log.open(unreadable, lambda error: None)).append([StoredEntry(1, b"no event")])
     desk = desk_of(log, {"m": Acts(silence)})
     with caplog.at_level(logging.ERROR):
-        await desk.recover([gone, orphan])
+        await desk.recover([meta_of("gone"), unreadable, orphan])
     lost(await read(desk, orphan.stream))
-    assert "could not be ended" in caplog.text
+    assert [record.stream for record in caplog.records] == ["unreadable"]
+
+
+async def test_a_stream_that_a_full_disk_broke_gets_its_end_once_there_is_room(tmp_path, caplog):
+    log = SqliteLog(tmp_path / "streams.db")
+    await log.start()
+    go_on = asyncio.Event()
+
+    async def script(request, sink):
+        sink.feed(words("one "))
+        await go_on.wait()
+        sink.feed(words("two"))
+        await asyncio.get_running_loop().create_future()
+
+    desk = desk_of(log, {"m": Acts(script)})
+    meta = await desk.start(question())
+    before = await Reader.of(desk, meta.stream)
+    await before.until(3)
+    with disk_full():
+        go_on.set()
+        with pytest.raises(InternalError, match="free or repair the disk"):
+            await before.all()
+        before.leave()
+        while desk.open_streams:
+            await asyncio.sleep(0.001)
+        await desk.sweep()
+        assert "the ends of 1 streams could not be stored" in caplog.text
+    await desk.sweep()
+    entries = await read(desk, meta.stream)
+    well_formed(entries)
+    assert [e.raw for e in entries[:3]] == [e.raw for e in before.entries]
+    assert closed(entries).error == BROKEN.info()
+    assert (await log.meta("default", meta.stream)).ended is not None
+    await desk.sweep()
+    assert await stored(log, meta.stream) == [e.raw for e in entries]
+    await log.close()
 
 
 @pytest.mark.promise("P5")

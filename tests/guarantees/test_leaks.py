@@ -42,7 +42,7 @@ async def test_a_thousand_aborts_leave_nothing_behind(tmp_path, caplog):
                 await eventually(lambda: not any(hosts[p].held() for p in OFTEN))
                 await eventually(lambda: not tidewire.server.server_state.tasks)
                 await asyncio.sleep(0.005)
-                await desk.expire()
+                await desk.sweep()
                 await asyncio.sleep(0)
                 for _ in range(2):
                     gc.collect()

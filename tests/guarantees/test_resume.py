@@ -176,7 +176,7 @@ async def test_a_stream_whose_time_is_over_is_refused_as_expired(name, log, tmp_
         got = await exchange(served.port, tongue.start("s1", "sim: tokens=3 ttft_ms=0 interval_ms=0"), over=tongue.over)
         await eventually(lambda: not served.house.desk.open_streams)
         await asyncio.sleep(0.002)
-        await served.house.desk.expire()
+        await served.house.desk.sweep()
         stream = header(got, b"x-tidewire-stream") or "s1"
         refused = await exchange(served.port, tongue.back(stream, 2, random.Random(1)), over=tongue.over)
         assert tongue.refusal(refused) == (410, "expired")

@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import resource
 import signal
 import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from disks import disk_full
 from tidewire.core.errors import Conflict, Expired, InternalError, SettingsError, UnknownStream
 from tidewire.core.events import Entry, StoredEntry
 from tidewire.core.ports import Meta
@@ -68,23 +67,12 @@ async def read(log: SqliteLog, stream: str = "s1", until: int | None = None) -> 
     return got
 
 
-@contextmanager
-def disk_full() -> Any:
-    """No file can be written: the kernel refuses, as on a disk without space."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 # A killed server
 
 WRITER = """
 import asyncio, os, random, sys
 from pathlib import Path
-sys.path.insert(0, sys.argv[3])
+sys.path[:0] = sys.argv[3:]
 from test_sqlite import meta
 from tidewire.core.events import StoredEntry
 from tidewire.stores.sqlite import SqliteLog
@@ -129,7 +117,8 @@ def body(name: str, seq: int) -> bytes:
 async def test_nothing_acknowledged_is_lost_when_the_process_is_killed(attempt: int, tmp_path: Path) -> None:
     path = tmp_path / "streams.db"
     child = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(path), str(attempt), str(Path(__file__).parent)], stdout=subprocess.PIPE
+        [sys.executable, "-c", WRITER, str(path), str(attempt), *map(str, Path(__file__).parents[:2])],
+        stdout=subprocess.PIPE,
     )
     assert child.stdout is not None
     with child, child.stdout as out:

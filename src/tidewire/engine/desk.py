@@ -17,7 +17,7 @@ from tidewire.core.ports import Cursor, Log, Meta, ModelInfo, Provider, Stage, S
 from tidewire.core.request import GRACE, Request
 from tidewire.engine.admission import Admission
 from tidewire.engine.following import Audience, Following
-from tidewire.engine.recovery import end_orphans
+from tidewire.engine.recovery import BROKEN, LOST, end_orphans
 from tidewire.engine.run import Run
 
 log = logging.getLogger("tidewire.desk")
@@ -72,6 +72,7 @@ class Desk:
         self._clock = clock
         self._runs: dict[Key, tuple[Run, Audience]] = {}
         self._closing: set[asyncio.Task[None]] = set()
+        self._unended: list[Meta] = []  # whose end could not be stored
         self._loop = asyncio.get_running_loop()
 
     # What a door needs
@@ -95,7 +96,7 @@ class Desk:
             stream=stream,
             tenant=request.tenant,
             model=request.model,
-            created=time.time_ns() // 1_000_000,
+            created=_now(),
             dialect=request.dialect,
             projection=self._projection(request.dialect),
             on_disconnect=str(policy),
@@ -120,7 +121,8 @@ class Desk:
         audience = Audience(run, policy, self._loop, ahead=self._terms.ahead)
         self._runs[key] = (run, audience)  # the id is taken from here on
         try:
-            writer = await self._log.open(meta, run.fail)
+            # A meta of its own: the run's says that it has ended before that is stored, and perhaps cannot be.
+            writer = await self._log.open(msgspec.structs.replace(meta), run.fail)
         except BaseException:
             del self._runs[key]
             audience.disband()
@@ -187,10 +189,14 @@ class Desk:
 
     async def recover(self, orphans: Sequence[Meta]) -> None:
         """End the streams that a killed server left open: what was said is kept, and each gets its one last event."""
-        await end_orphans(self._log, orphans, now=time.time_ns() // 1_000_000, expires=self._expiry())
+        self._unended = await end_orphans(self._log, orphans, LOST, now=_now(), expires=self._expiry())
 
-    async def expire(self) -> int:
-        return await self._log.expire(time.time_ns() // 1_000_000)
+    async def sweep(self) -> int:
+        """To be called now and then: end what a full disk left open, and forget what is over its time. Returns how many."""
+        if self._unended:
+            orphans, self._unended = self._unended, []
+            self._unended += await end_orphans(self._log, orphans, BROKEN.info(), now=_now(), expires=self._expiry())
+        return await self._log.expire(_now())
 
     async def drain(self, seconds: float) -> None:
         """Take no new streams, give the open ones this long, then end them with a retryable error. Returns when all are stored."""
@@ -219,6 +225,7 @@ class Desk:
             await run.store(self._expiry())
         except Exception:  # supervisor boundary: the log broke; readers are told by their cursors
             log.exception("the end of a stream could not be stored", extra={"stream": run.meta.stream})
+            self._unended.append(run.meta)
         finally:
             found = self._runs.pop(key, None)
             if found is not None:
@@ -226,4 +233,9 @@ class Desk:
             run.closed.set()
 
     def _expiry(self) -> int:
-        return time.time_ns() // 1_000_000 + int(self._terms.keep_s * 1000)
+        return _now() + int(self._terms.keep_s * 1000)
+
+
+def _now() -> int:
+    """Unix milliseconds."""
+    return time.time_ns() // 1_000_000

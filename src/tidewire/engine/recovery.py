@@ -1,4 +1,4 @@
-"""Streams that a killed server left open: what was said is kept, and each gets its one last event."""
+"""Streams that a killed server or a full disk left open: what was said is kept, and each gets its one last event."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from tidewire.core import events as ev
+from tidewire.core.errors import Expired, InternalError, TidewireError, UnknownStream
 from tidewire.core.events import Entry, ErrorInfo, Event, NewEntry
 from tidewire.core.ports import Log, Meta
 
@@ -22,23 +23,40 @@ LOST = ErrorInfo(
 )
 
 
-async def end_orphans(store: Log, orphans: Sequence[Meta], *, now: int, expires: int) -> None:
-    """Close each in the next epoch. now and expires: Unix milliseconds."""
+BROKEN = InternalError("the log could not store the rest of this answer; what it stored is kept", code="storage_failed")
+
+
+async def end_orphans(store: Log, orphans: Sequence[Meta], why: ErrorInfo, *, now: int, expires: int) -> list[Meta]:
+    """Close each in the next epoch; returns those for which that could not be stored. now and expires: Unix milliseconds."""
+    left: list[Meta] = []
+    reason: TidewireError | None = None
     for orphan in orphans:
         try:
-            await _end(store, orphan, now=now, expires=expires)
+            await _end(store, orphan, why, now=now, expires=expires)
+        except (UnknownStream, Expired):  # deleted meanwhile
+            continue
+        except TidewireError as error:
+            reason = error
+            left.append(orphan)
         except Exception:  # supervisor boundary: one stream that cannot be read keeps no other from its end
-            log.exception("a stream left open by a killed server could not be ended", extra={"stream": orphan.stream})
+            log.exception("a defect keeps a stream from its end", extra={"stream": orphan.stream})
+            left.append(orphan)
+    if reason is not None:  # once, not for each of them: they may be many, and are tried again every few seconds
+        log.error("the ends of %d streams could not be stored", len(left), extra={"error": reason})
+    return left
 
 
-async def _end(store: Log, orphan: Meta, *, now: int, expires: int) -> None:
-    meta = msgspec.structs.replace(orphan, epoch=orphan.epoch + 1, ended=now, expires=expires)
-    said = await _read(store, orphan)
-    writer = await store.open(meta, _report)
+async def _end(store: Log, orphan: Meta, why: ErrorInfo, *, now: int, expires: int) -> None:
+    found = await store.meta(orphan.tenant, orphan.stream)
+    if found.ended is not None or found.created != orphan.created:  # it has its end, or another has its name
+        return
+    meta = msgspec.structs.replace(found, epoch=found.epoch + 1)
+    said = await _read(store, found)
+    writer = await store.open(meta, _ignore)
     if not said or not isinstance(said[-1], ev.Closed):  # else only its meta was still to be written
-        writer.append(_last_words(said, meta))
-    await writer.close(meta)
-    log.warning("a stream left open by a killed server was ended", extra={"stream": meta.stream})
+        writer.append(_last_words(said, meta, why))
+    await writer.close(msgspec.structs.replace(meta, ended=now, expires=expires))
+    log.warning("a stream left open was ended", extra={"stream": meta.stream})
 
 
 async def _read(store: Log, meta: Meta) -> list[Event]:
@@ -59,7 +77,7 @@ async def _read(store: Log, meta: Meta) -> list[Event]:
     return said
 
 
-def _last_words(said: Sequence[Event], meta: Meta) -> list[Entry]:
+def _last_words(said: Sequence[Event], meta: Meta, why: ErrorInfo) -> list[Entry]:
     open_parts: dict[int, None] = {}
     tokens = 0
     usage: ev.Usage | None = None
@@ -91,7 +109,7 @@ def _last_words(said: Sequence[Event], meta: Meta) -> list[Entry]:
         usage = ev.Usage(counted_by="server", output=tokens)
         closing.append(usage)
     closing.append(
-        ev.Closed(status="failed", reason="error", error=LOST, input_tokens=usage.input, output_tokens=usage.output)
+        ev.Closed(status="failed", reason="error", error=why, input_tokens=usage.input, output_tokens=usage.output)
     )
     at = said[-1].at if said else 0
     entries: list[Entry] = []
@@ -101,5 +119,5 @@ def _last_words(said: Sequence[Event], meta: Meta) -> list[Entry]:
     return entries
 
 
-def _report(error: Exception) -> None:
-    log.error("the end of an orphaned stream could not be stored", exc_info=error)
+def _ignore(error: Exception) -> None:
+    """What the writer fails with, its close raises."""

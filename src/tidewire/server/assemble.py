@@ -34,7 +34,7 @@ from tidewire.telemetry.metrics import Metrics
 
 log = logging.getLogger("tidewire.server")
 
-EXPIRE_EVERY: Final = 5.0  # seconds
+SWEEP_EVERY: Final = 5.0  # seconds
 
 
 class House(msgspec.Struct, frozen=True):
@@ -95,7 +95,7 @@ async def house(settings: Settings, *, own_port: int) -> AsyncIterator[House]:
         for part in (lag, load):
             part.start()
             stack.callback(part.stop)
-        sweeping = asyncio.create_task(_expire(desk))
+        sweeping = asyncio.create_task(_sweep(desk))
         stack.callback(sweeping.cancel)
         try:
             yield House(settings, desk, catalogue, admission, metrics)
@@ -149,10 +149,10 @@ def _terms(settings: Settings) -> Terms:
     )
 
 
-async def _expire(desk: Desk) -> None:
+async def _sweep(desk: Desk) -> None:
     while True:
-        await asyncio.sleep(EXPIRE_EVERY)
+        await asyncio.sleep(SWEEP_EVERY)
         try:
-            await desk.expire()
+            await desk.sweep()
         except Exception:  # supervisor boundary: the sweep tries again
             log.exception("expired streams could not be removed; trying again")
