@@ -30,6 +30,7 @@ from tidewire.server import app
 from tidewire.server.settings import Settings
 
 OWN: Final = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs", "spec")
+FROM_DOCUMENTS: Final = "extractive"  # the question is about the documents, which no other model is shown
 OWN_QUESTION: Final = "How does a client resume a stream after a lost connection?"
 
 
@@ -144,7 +145,7 @@ class Show:
     def _ask(self, address: str) -> None:
         with Tidewire(address, self._settings.server.api_key or None) as client:
             models = client.models()
-            model = self._settings.models.default or (models[0].id if models else "default")
+            model = self._settings.models.default or FROM_DOCUMENTS
             click.echo(f"\n{_who(self._settings.models.aliases.get(model, model), models)}")
             click.secho(f"\n> {self._question}", bold=True)
             screen = Screen(stats=True)
@@ -162,5 +163,5 @@ def _who(name: str, models: Sequence[ModelInfo]) -> str:
         lines.append("Also on offer: " + "; ".join(f"{m.id} ({m.note or m.provider})" for m in others[:5]))
         lines.append("`tidewire chat -m NAME` asks another; models.default in tidewire.toml chooses for good.")
     else:
-        lines.append("Nothing else is on offer: no model server on this machine, no key in the environment.")
+        lines.append("Nothing else is on offer: no model server was found on this machine, and no host answered whose key is set.")
     return "\n".join(lines)

@@ -20,6 +20,7 @@ from tidewire.engine.desk import Desk, Terms
 from tidewire.providers.compatible import Compatible
 from tidewire.providers.extractive import Extractive
 from tidewire.providers.local_hosts import discover
+from tidewire.providers.simulated import Simulated
 from tidewire.retrieval.index import Index
 from tidewire.server.catalogue import Catalogue
 from tidewire.server.kinds import KINDS, Parts
@@ -111,20 +112,26 @@ def _log(settings: Settings) -> Log:
 
 
 async def _providers(settings: Settings, index: Index, own_port: int) -> list[Provider]:
+    """The best first: models of the user's own, sentences out of documents, a host that only its key in the environment
+    speaks for (it costs money, and lists its models in no order), a rehearsal.
+    """
     parts = Parts(settings, index)
     out: list[Provider] = [KINDS.find(given.kind)(name, given, parts) for name, given in settings.providers.items()]
     names = {p.name for p in out}
+    unasked: set[str] = set()
     if settings.models.discover:
         for found in await discover(os.environ, own_ports=(own_port,)):
             if found.name in names:
                 continue
             key = os.environ.get(found.key_env) if found.key_env else None
+            if key:
+                unasked.add(found.name)
             out.append(
                 Compatible(found.name, found.base_url, ChatHost(), api_key=key, prefix=f"{found.name}/", note=found.why)
             )
     if "extractive" not in names:
         out.append(Extractive(index, interval=1 / settings.retrieval.pace, passages=settings.retrieval.passages))
-    return out
+    return sorted(out, key=lambda p: (isinstance(p, Simulated), p.name in unasked, isinstance(p, Extractive)))
 
 
 def _limits(settings: Settings) -> Limits:

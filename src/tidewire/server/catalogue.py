@@ -20,6 +20,8 @@ AGAIN: Final = 5.0  # seconds before hosts are asked again for a model that none
 class Catalogue:
     """Names are, in this order: an alias, "default", a model on offer with or without its host's name before it, or
     "<provider>/<anything>", for models that a host does not list.
+
+    providers: the best first. What "default" means is listed first: `default` where it is given, else the first on offer.
     """
 
     def __init__(self, providers: Sequence[Provider], aliases: Mapping[str, str], default: str) -> None:
@@ -45,10 +47,11 @@ class Catalogue:
             await self.refresh()
             found = self._find(name)
         if found is None:
-            near = difflib.get_close_matches(model, self._known, n=1)
+            near = difflib.get_close_matches(name, self._known, n=1)
             hint = f"did you mean {near[0]!r}? " if near else ""
+            meant = "" if name == model else f", for which {model[:80]!r} stands"
             raise UnknownModel(
-                f"there is no model {model[:80]!r}; {hint}GET /v1/models lists what is on offer", param="model"
+                f"there is no model {name[:80]!r}{meant}; {hint}GET /v1/models lists what is on offer", param="model"
             )
         return found, name
 
@@ -74,7 +77,7 @@ class Catalogue:
     @property
     def default(self) -> str:
         """What the name "default" means."""
-        return self._default or (self._models[0].id if self._models else "")
+        return self._aliases.get(self._default, self._default) or (self._models[0].id if self._models else "")
 
     async def _ask(self) -> None:
         answers = await asyncio.gather(*(p.models() for p in self.providers), return_exceptions=True)
@@ -95,6 +98,7 @@ class Catalogue:
         for model in models:  # the host's own name will do where no other model has it
             known.setdefault(model.id.removeprefix(f"{model.provider}/"), known[model.id])
         self._known, self._models = known, models
+        models.sort(key=lambda model: model.id != self.default)
         self._asked = time.monotonic()
 
     def _find(self, name: str) -> Provider | None:
