@@ -8,7 +8,7 @@ DEV := .venv/.tidewire-installed-dev
 NPM := $(shell command -v npm 2>/dev/null)
 export PYTHON
 
-.PHONY: help demo serve setup test test-python test-web check bench web system clean
+.PHONY: help demo serve setup test test-python test-web check bench profile web system clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile | expand -t 20
@@ -40,8 +40,11 @@ check: $(DEV) ## Lint, format, types, import rules, file sizes
 	@$(BIN)/lint-imports
 	@$(BIN)/python tools/file_budget.py
 
-bench: $(DEV) ## Measure against the figures in benchmarks/README.md
-	@$(BIN)/python benchmarks/run.py $(ARGS)
+bench: $(DEV) ## Measure what benchmarks/README.md promises: make bench [ROUNDS=3] [ARGS=--write]
+	@$(BIN)/python benchmarks/run.py $(if $(ROUNDS),--rounds $(ROUNDS)) $(ARGS)
+
+profile: $(DEV) ## Show where the time of one token goes
+	@$(BIN)/python benchmarks/hotspots.py $(ARGS)
 
 web: web/node_modules/.package-lock.json ## Build the console into the package
 	@cd web && npm run build --silent
