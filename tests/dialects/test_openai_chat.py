@@ -118,9 +118,6 @@ def test_the_whole_answer_says_the_same_as_its_stream(made):
     assert len(message.annotations or []) == len(got["annotations"])
 
 
-@pytest.mark.xfail(
-    strict=True, reason="Chunks._part takes every kind it does not know for a tool_call, a tool_result too"
-)
 def test_the_result_of_a_tool_is_not_told_as_a_call():
     events = [
         opened(meta_of()),

@@ -148,6 +148,8 @@ class Chunks:
     def feed(self, entries: Sequence[Entry]) -> bytes:
         if len(entries) == 1 and type(event := entries[0].event) is Delta:  # the usual batch: one token
             if event.part != self._part:
+                if event.part not in self._around:
+                    return b""
                 self._part = event.part
                 self._before, self._behind = self._around[event.part]
             return b"%b%b%b" % (self._before, _json(event.text), self._behind)
@@ -156,6 +158,8 @@ class Chunks:
         for entry in entries:
             event = entry.event
             if type(event) is Delta:
+                if event.part not in around:
+                    continue  # of a kind that this protocol has no word for
                 before, behind = around[event.part]
                 out.append(b"%s%s%s" % (before, _json(event.text), behind))
             elif type(event) is ev.PartStarted:
@@ -174,7 +178,7 @@ class Chunks:
             self._around[event.part] = self._delta + b'"content":', self._tail
         elif event.kind == "thinking":
             self._around[event.part] = self._delta + b'"reasoning_content":', self._tail
-        else:
+        elif event.kind == "tool_call":
             index = self._calls
             self._calls += 1
             call = {

@@ -139,7 +139,7 @@ class ChatDecoder:
                     out.append(Delta(part=self._part, text=text))
                 else:
                     self._chunk(name, payload, chunk, out)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             wrong = UpstreamError(
                 f"the host sent an event that is not a chat chunk: {str(error)[:120]}", code="upstream_bad_event"
             )
@@ -172,16 +172,14 @@ class ChatDecoder:
     def _choice(self, choice: _Choice, out: list[Event]) -> None:
         delta = choice.delta
         if delta is not None:
-            content = delta.content
-            if content:
-                if type(content) is str:
-                    if self._kind != "text":
-                        self._begin("text", out)
-                    out.append(Delta(part=self._part, text=content))
-                else:
-                    self._list(content, out)
             if thought := delta.reasoning_content or delta.reasoning:
                 self._text("thinking", thought, out)
+            content = delta.content
+            if type(content) is str:
+                if content:
+                    self._text("text", content, out)
+            elif content:
+                self._list(content, out)
             if delta.refusal:
                 self._text("text", delta.refusal, out)
             if delta.tool_calls:

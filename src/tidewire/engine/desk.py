@@ -105,7 +105,7 @@ class Desk:
             record=request.record,
         )
         run = Run(
-            msgspec.structs.replace(request, model=name),
+            request if name == request.model else msgspec.structs.replace(request, model=name),
             meta,
             provider=provider,
             steps=self._steps,

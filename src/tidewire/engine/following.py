@@ -27,7 +27,7 @@ class Audience:
         self.readers = 0
         self.ahead = ahead
         self._furthest = 0
-        self._caught_up = asyncio.Event()
+        self._caught_up: asyncio.Event | None = None  # while the answer waits for its readers
         self._run = run
         self._policy = policy
         self._loop = loop
@@ -58,7 +58,8 @@ class Audience:
     def disband(self) -> None:
         """The run is over: nobody is waited for."""
         self._over = True
-        self._caught_up.set()
+        if self._caught_up is not None:
+            self._caught_up.set()
         if self._timer is not None:
             self._timer.cancel()
 
@@ -66,7 +67,8 @@ class Audience:
         """A reader has come to seq."""
         if seq > self._furthest:
             self._furthest = seq
-            self._caught_up.set()
+            if self._caught_up is not None:
+                self._caught_up.set()
 
     def behind(self, last: int) -> bool:
         """Whether the answer, now at last, has run too far ahead of everybody."""
@@ -74,7 +76,7 @@ class Audience:
 
     async def caught_up(self) -> None:
         """Returns when a reader has moved on."""
-        self._caught_up.clear()
+        self._caught_up = asyncio.Event()
         await self._caught_up.wait()
 
 

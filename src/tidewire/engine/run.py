@@ -17,11 +17,13 @@ from typing import Final
 
 from tidewire.core import events as ev
 from tidewire.core.errors import InternalError, TidewireError, TimedOut, UpstreamError
-from tidewire.core.events import Delta, Entry, ErrorInfo, Event, NewEntry, Reason, Span, Status, encode
+from tidewire.core.events import Delta, Entry, Event, NewEntry, Reason, Span, encode
 from tidewire.core.meter import Meter
 from tidewire.core.ports import Meta, Provider, Stage, Step, Writer
 from tidewire.core.request import Request
+from tidewire.engine.closing import closing
 from tidewire.engine.following import Audience
+from tidewire.engine.gate import Gate
 
 log = logging.getLogger("tidewire.run")
 
@@ -29,20 +31,7 @@ STUBBORN: Final = 5.0  # seconds that a provider may take to let go; then the st
 
 UNLOGGED: Final = frozenset({ev.Finish, ev.Timing})
 CHECK_EVERY: Final = 64  # events between two looks at an answer's size
-
-STATUS: Final[dict[Reason, Status]] = {
-    "stop": "completed",
-    "stop_string": "completed",
-    "tool_calls": "completed",
-    "length": "incomplete",
-    "content_filter": "incomplete",
-    "time_limit": "incomplete",
-    "size_limit": "incomplete",
-    "client": "cancelled",
-    "disconnect": "cancelled",
-    "shutdown": "failed",
-    "error": "failed",
-}
+LARGE: Final = 64 * 1024  # bytes of an event after which one looks at once
 
 
 class Run:
@@ -60,6 +49,7 @@ class Run:
         "_others",
         "_check_at",
         "_meter",
+        "_part",
         "_waits",
         "_audience",
         "_event_limit",
@@ -102,8 +92,8 @@ class Run:
     ) -> None:
         self.request = request
         self.meta = meta
-        self.ended = asyncio.Event()  # Closed is in the log
-        self.closed = asyncio.Event()  # and the log has put the stream away
+        self.ended = Gate()  # Closed is in the log
+        self.closed = Gate()  # and the log has put the stream away
         self.last = 0
         self._provider = provider
         self._steps = steps
@@ -128,6 +118,7 @@ class Run:
         self._finish: Reason | None = None  # the provider's own last word
         self._error: TidewireError | None = None
         self._parts: dict[int, bool] = {}  # open parts
+        self._part = -1  # the one that text came for last
         self._first: float | None = None
         self._latest = 0.0
         self._usage: ev.Usage | None = None
@@ -211,10 +202,10 @@ class Run:
         except Exception as broken:  # noqa: BLE001 - supervisor boundary: a stage broke while ending
             self._error = _defect(broken, self.meta)
             reason = "error"
-        closing = self._last_words(reason)
+        last_words = self._last_words(reason)
         self.ended.set()
-        self._append(closing)
-        self._report(closing[-1], reason)
+        self._append(last_words)
+        self._report(last_words[-1], reason)
         self._done(self)
 
     def _report(self, closed: Event, reason: Reason) -> None:
@@ -265,40 +256,18 @@ class Run:
         if self._usage is None:
             self._usage = ev.Usage(counted_by="server", output=self._tokens)
             out.append(self._usage)
-        seconds = self._latest - self._first if self._first is not None else 0.0
         out.append(
-            ev.Closed(
-                status=STATUS[reason],
-                reason=reason,
-                error=self._info(reason),
-                input_tokens=self._usage.input,
-                output_tokens=self._usage.output,
-                ttft=None if self._first is None else _ms(self._first - self._began),
-                tokens_per_second=round((self._tokens - 1) / seconds, 1) if seconds > 0 and self._tokens > 1 else None,
-                spans=self._waterfall(),
+            closing(
+                reason,
+                self._error,
+                usage=self._usage,
+                tokens=self._tokens,
+                spans=self._spans,
+                first=None if self._first is None else self._first - self._began,
+                latest=self._latest - self._began,
             )
         )
         return out
-
-    def _info(self, reason: Reason) -> ErrorInfo | None:
-        if reason == "shutdown":
-            return ErrorInfo(
-                code="shutting_down",
-                message="the server shut down before the answer was complete; what it said is kept: ask again",
-                status=503,
-                retryable=True,
-            )
-        return self._error.info() if reason == "error" and self._error is not None else None
-
-    def _waterfall(self) -> list[Span]:
-        spans = list(self._spans)
-        if self._first is not None:
-            known = max((s.start + s.ms for s in spans if s.source == "measured"), default=0.0)
-            first = _ms(self._first - self._began)
-            if first > known:
-                spans.append(Span("first_token", known, round(first - known, 3)))
-            spans.append(Span("answer", first, _ms(self._latest - self._first)))
-        return spans
 
     # The loop over tokens
 
@@ -334,6 +303,8 @@ class Run:
             event.at = at
             if type(event) is Delta:
                 tokens += 1
+                if event.part != self._part:
+                    self._turn_to(event.part)
             elif type(event) in UNLOGGED:
                 self._hear(event)
                 continue
@@ -345,6 +316,8 @@ class Run:
                 break
             if type(event) is not Delta and not self._note(event):
                 continue
+            if len(raw) > LARGE:
+                self._check_at = 0
             seq += 1
             entries.append(NewEntry(seq, raw, event))
         if entries:
@@ -376,11 +349,17 @@ class Run:
         if (self._writer.size > self._size_limit or self.last > self._event_limit) and not self.ended.is_set():
             self.stop("size_limit")
 
+    def _turn_to(self, part: int) -> None:
+        if part not in self._parts:
+            raise ValueError(f"{self._provider.name} fed text for part {part}, which is not open")
+        self._part = part
+
     def _note(self, event: Event) -> bool:
         """Keep what Closed will say; False for the end of a part that is not open."""
         if isinstance(event, ev.PartStarted):
             self._parts[event.part] = True
         elif isinstance(event, ev.PartEnded):
+            self._part = -1
             return self._parts.pop(event.part, False)
         elif isinstance(event, ev.Usage):
             self._usage = event
@@ -400,7 +379,3 @@ class Run:
 def _defect(error: BaseException, meta: Meta) -> InternalError:
     log.error("a defect ended a stream", extra={"stream": meta.stream, "model": meta.model}, exc_info=error)
     return InternalError("something went wrong in the server; the log of the server says what, under this stream's id")
-
-
-def _ms(seconds: float) -> float:
-    return round(seconds * 1000, 3)

@@ -1,0 +1,76 @@
+"""The last event of a stream: what became of it, and where the time went. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from tidewire.core.errors import TidewireError
+from tidewire.core.events import Closed, ErrorInfo, Reason, Span, Status, Usage
+
+STATUS: Final[dict[Reason, Status]] = {
+    "stop": "completed",
+    "stop_string": "completed",
+    "tool_calls": "completed",
+    "length": "incomplete",
+    "content_filter": "incomplete",
+    "time_limit": "incomplete",
+    "size_limit": "incomplete",
+    "client": "cancelled",
+    "disconnect": "cancelled",
+    "shutdown": "failed",
+    "error": "failed",
+}
+
+SHUTDOWN: Final = ErrorInfo(
+    code="shutting_down",
+    message="the server shut down before the answer was complete; what it said is kept: ask again",
+    status=503,
+    retryable=True,
+)
+
+
+def closing(
+    reason: Reason,
+    error: TidewireError | None,
+    *,
+    usage: Usage,
+    tokens: int,
+    spans: Sequence[Span],
+    first: float | None,
+    latest: float,
+) -> Closed:
+    """First and latest: seconds from the stream's opening to its first and its last token; first is None where none came."""
+    seconds = 0.0 if first is None else latest - first
+    return Closed(
+        status=STATUS[reason],
+        reason=reason,
+        error=_info(reason, error),
+        input_tokens=usage.input,
+        output_tokens=usage.output,
+        ttft=None if first is None else _ms(first),
+        tokens_per_second=round((tokens - 1) / seconds, 1) if seconds > 0 and tokens > 1 else None,
+        spans=_waterfall(spans, first, latest),
+    )
+
+
+def _info(reason: Reason, error: TidewireError | None) -> ErrorInfo | None:
+    if reason == "shutdown":
+        return SHUTDOWN
+    return error.info() if reason == "error" and error is not None else None
+
+
+def _waterfall(spans: Sequence[Span], first: float | None, latest: float) -> list[Span]:
+    """What the provider measured, then the wait for the first token, then the answer. Milliseconds."""
+    if first is None:
+        return list(spans)
+    known = max((s.start + s.ms for s in spans if s.source == "measured"), default=0.0)
+    out = list(spans)
+    if _ms(first) > known:
+        out.append(Span("first_token", known, round(_ms(first) - known, 3)))
+    out.append(Span("answer", _ms(first), _ms(latest - first)))
+    return out
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 3)
