@@ -85,6 +85,12 @@ async def test_passages_that_say_the_same_come_once(index: Index) -> None:
     assert len(await found(index, "words")) == 1
 
 
+async def test_where_every_passage_speaks_of_it_the_one_that_asks_the_very_question_comes_first(index: Index) -> None:
+    await index.put("acme", [document(f"One stream and {n} other things", f"/docs/{n}.md") for n in range(20)])
+    await index.put("acme", [document("# Questions\n\n## What is a stream?\n\nA numbered log.", "/docs/q.md")])
+    assert (await found(index, "What is a stream?"))[0].startswith("# Questions")
+
+
 async def test_rarer_words_weigh_more(index: Index) -> None:
     await index.put(
         "acme", [document(f"common number {n}", f"/docs/{n}.md") for n in range(20)] + [document("rare", "/docs/r.md")]
