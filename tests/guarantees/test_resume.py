@@ -210,10 +210,11 @@ async def test_a_chat_that_is_replayed_begins_from_its_first_chunk_however_often
             meta, raws = await known(served, stream)
             renderer = UIMessages().stream(meta)
             expected = renderer.feed([StoredEntry(n, raw) for n, raw in enumerate(raws, 1)])
-            assert len(bodies) > 1
+            cuts["replayed"] += len(bodies) - 1  # none where the answer was over before its client came back
             assert all(expected.startswith(body) for body in bodies)
 
         await cut_until(CUTS, cuts, walk, f"replay {log}")
+    assert cuts["replayed"] > 5
 
 
 @pytest.mark.promise("P3")
