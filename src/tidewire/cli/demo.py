@@ -50,7 +50,7 @@ def demo(
     """Show the whole walk on this machine: the files in DOCS are indexed, a server starts on loopback, one answer is
     streamed here, and the console stays open in the browser until Ctrl-C.
 
-    Without DOCS, in a checkout, the project's own documents are used. No network, key or weights are needed; a model
+    Without DOCS the project's own documents are used. No network, key or weights are needed; a model
     server on this machine, or a host whose key is in the environment, is offered beside the built-in model.
 
     \b
@@ -71,12 +71,14 @@ def demo(
 
 
 def _own_documents() -> list[Path]:
-    root = Path(tidewire.__file__).parents[2]
+    """Those of the checkout, or their copies in the installed package."""
+    package = Path(tidewire.__file__).parent
+    root = package / "documents"
+    if not root.is_dir():
+        root = package.parents[1]
     found = [root / name for name in OWN if (root / name).exists()]
-    if not (root / "pyproject.toml").is_file() or not found:
-        raise click.UsageError(
-            "there is no checkout of the project here; name a folder of documents: tidewire demo DOCS"
-        )
+    if not found:
+        raise click.UsageError("the project's own documents are not here; name a folder: tidewire demo DOCS")
     return found
 
 
@@ -163,5 +165,7 @@ def _who(name: str, models: Sequence[ModelInfo]) -> str:
         lines.append("Also on offer: " + "; ".join(f"{m.id} ({m.note or m.provider})" for m in others[:5]))
         lines.append("`tidewire chat -m NAME` asks another; models.default in tidewire.toml chooses for good.")
     else:
-        lines.append("Nothing else is on offer: no model server was found on this machine, and no host answered whose key is set.")
+        lines.append(
+            "Nothing else is on offer: no model server was found on this machine, and no host answered whose key is set."
+        )
     return "\n".join(lines)
