@@ -44,6 +44,7 @@ def test_a_busy_host_is_tried_again_after_the_pause_it_asks_for(status: int) -> 
         cup = Cup()
         async with Upstream(refuses(status, retry_after="3"), says("ok")) as up:
             provider = host(up.url)
+            provider.host.clock = asyncio.get_running_loop().time
             await provider.answer(question(), cup)
             await provider.close()
         assert cup.text == "ok"

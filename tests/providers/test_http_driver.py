@@ -103,7 +103,15 @@ async def fed(pieces: list[bytes], *, closed: bool = False) -> tuple[Cup, Connec
     connection.connection_made(Wire())
     cup = Cup()
     answer = Streamed(
-        connection, ChatDecoder(), cup, Timeouts(), loop, began=0.0, connected=(loop.time(), loop.time()), secrets=()
+        connection,
+        ChatDecoder(),
+        cup,
+        Timeouts(),
+        loop,
+        clock=loop.time,
+        began=0.0,
+        connected=(loop.time(), loop.time()),
+        secrets=(),
     )
     connection.ask(b"", answer)
     for piece in pieces:

@@ -6,7 +6,6 @@ One answer, one future, one timer at a time. The idle deadline is a flag that a 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -81,6 +80,7 @@ class Streamed(Answer):
         "_connection",
         "_timeouts",
         "_began",
+        "_clock",
         "_asked",
         "_pending",
         "_secrets",
@@ -102,16 +102,18 @@ class Streamed(Answer):
         timeouts: Timeouts,
         loop: asyncio.AbstractEventLoop,
         *,
+        clock: Callable[[], float],
         began: float,
         connected: tuple[float, float],
         secrets: Sequence[str],
     ) -> None:
-        """began: the loop's time when the call began; connected: when connecting began and ended."""
+        """clock: seconds. began: its time when the call began; connected: when connecting began and ended."""
         super().__init__(connection.address, loop)
         self._connection = connection
         self._decoder = decoder
         self._sink = sink
         self._timeouts = timeouts
+        self._clock = clock
         self._began = began
         self._asked = connected[1]
         self._pending: list[Event] = [_span("connect", began, *connected)]
@@ -149,7 +151,7 @@ class Streamed(Answer):
     # Taker: called from the connection
 
     def head(self, status: int, headers: dict[str, str]) -> None:
-        now = time.monotonic()
+        now = self._clock()
         self._status, self._headers = status, headers
         self._pending.append(_span("headers", self._began, self._asked, now))
         reported = headers.get("openai-processing-ms", "")

@@ -82,7 +82,7 @@ class Compatible:
         return f"Compatible({self.name!r}, {self.host.address})"
 
     async def answer(self, request: Request, sink: Sink) -> None:
-        began = time.monotonic()
+        began = self.host.clock()
         model = self.upstream(request.model)
         body = self._speaker.encode(request, model)
         reason: Literal["start", "retry"] = "start"

@@ -55,6 +55,7 @@ class Host:
         """
         self.address = Address.parse(url)
         self.timeouts = timeouts
+        self.clock = time.monotonic  # for what is measured; the loop's own, for deadlines, may count whole milliseconds
         self.proxy = proxy_for(self.address, proxy, os.environ if environ is None else environ)
         self._tls = (tls or tls_context(ca_file, verify=verify)) if self.address.scheme == "https" else None
         self._fixed = _lines({"Host": self.address.authority, "User-Agent": _AGENT, "Accept-Encoding": "identity"})
@@ -86,10 +87,10 @@ class Host:
         """
         loop = asyncio.get_running_loop()
         request = self._request(method, path, body, headers, streamed=True)
-        origin = time.monotonic() if began is None else began
+        origin = self.clock() if began is None else began
         fresh = False
         while True:
-            start = time.monotonic()
+            start = self.clock()
             connection = await self._connection(loop, fresh=fresh)
             try:
                 answer = Streamed(
@@ -98,8 +99,9 @@ class Host:
                     sink,
                     self.timeouts,
                     loop,
+                    clock=self.clock,
                     began=origin,
-                    connected=(start, time.monotonic()),
+                    connected=(start, self.clock()),
                     secrets=self._secrets,
                 )
                 connection.ask(request, answer)
