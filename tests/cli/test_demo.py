@@ -27,7 +27,7 @@ def test_the_whole_walk_to_its_end(spawn, docs):
     assert process.returncode == 0, err
     assert "1 files indexed" in out
     assert "The model extractive answers." in out
-    assert "> What about Backups?" in out
+    assert "> What is Backups about?" in out
     assert "Backups are made at night." in out
     assert "no direct answer" not in out
     assert "[1] Backups" in out

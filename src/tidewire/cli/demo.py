@@ -116,7 +116,7 @@ async def _question(index_path: Path) -> str:
         await index.close()
     if not documents:
         raise click.UsageError("nothing in that folder could be read, so there is nothing to ask about")
-    return f"What about {max(documents, key=lambda document: document.size).title}?"
+    return f"What is {max(documents, key=lambda document: document.size).title} about?"
 
 
 class Show:

@@ -2,7 +2,7 @@
 
 Quirks taken, each seen in recorded streams of public hosts: reasoning under `reasoning` or `reasoning_content`; content
 as a list of parts (Mistral); errors inside a chunk or a line of their own, followed by [DONE] (vLLM) or not; chunks without
-`object`; tool calls without index, or with an empty name in later fragments; usage in its own last chunk or in the finish chunk.
+`object`; tool calls without index, or with an empty name in later fragments; usage in its own last chunk, in the finish chunk, or under `x_groq` there.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ class _Chunk(msgspec.Struct, gc=False):
     choices: list[_Choice] = []
     usage: dict[str, Any] | None = None
     error: Any = None
+    x_groq: dict[str, Any] | None = None
 
 
 _chunk = msgspec.json.Decoder(_Chunk)
@@ -155,8 +156,11 @@ class ChatDecoder:
             raise _error(chunk.error, payload)
         if chunk.choices and chunk.choices[0].index == 0:
             self._choice(chunk.choices[0], out)
-        if chunk.usage is not None:
-            out.append(_usage(chunk.usage))
+        usage = chunk.usage
+        if usage is None and chunk.x_groq is not None:
+            usage = chunk.x_groq.get("usage")  # Groq's own place for it
+        if isinstance(usage, dict):
+            out.append(_usage(usage))
 
     def end(self) -> list[Event]:
         out: list[Event] = []
