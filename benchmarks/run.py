@@ -77,7 +77,7 @@ def one(scenario: str, peer: str, tools: Tools, cores: Cores, host: Upstream) ->
 
 
 def line(row: Row) -> str:
-    head = f"round {row['round']}  {row['scenario']:<10} {row['peer']:<16}"
+    head = f"round {row['round']}  {row['scenario']:<10} {row['peer']:<18}"
     if "error" in row:
         return f"{head} {row['error']}"
     shown = ("req_per_s", "tokens_per_s", "ttft_p50", "delay_p99", "us_per_token", "lost", "refused", "other_cpu_share")
