@@ -19,6 +19,7 @@ def test_a_question_may_come_from_standard_input_and_no_question_is_an_error(run
     done = run("chat", "--url", server, stdin="sim: tokens=3 ttft_ms=0 interval_ms=0")
     assert len(done.stdout.split()) == 3
     assert run("chat", "--url", server, stdin="").exit_code == 2
+    assert run("chat", " ", "--url", server).exit_code == 2
 
 
 def test_an_answer_that_fails_says_why_and_is_a_failure(run, server):
@@ -32,6 +33,13 @@ def test_an_unknown_model_and_a_missing_server_have_their_exit_codes(run, server
     assert "there is no model 'nope'" in done.stderr
     assert (done := run("chat", "hi", "--url", "http://127.0.0.1:9")).exit_code == 3
     assert "tidewire serve" in done.stderr
+
+
+def test_an_address_or_a_key_that_cannot_be_one_is_wrong_usage(run):
+    for given, said in ((("--url", "nonsense"), "must look like http://"), (("--key", "\u00fc"), "no header can hold")):
+        done = run("chat", "hi", *given)
+        assert done.exit_code == 2
+        assert said in done.stderr
 
 
 def test_ctrl_c_stops_the_answer_at_the_server(spawn, run, server):

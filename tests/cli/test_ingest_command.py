@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from tidewire.retrieval.index import Index
 
 
@@ -33,4 +35,23 @@ def test_nothing_there_is_a_failure(run, tmp_path):
     assert done.exit_code == 1
     assert "there is no file or folder 'absent'" in done.stderr
     (tmp_path / "empty").mkdir()
-    assert run("ingest", "empty").exit_code == 1
+    assert (done := run("ingest", "empty")).exit_code == 1
+    assert "nothing in 'empty' could be read" in done.stderr
+
+
+@pytest.mark.parametrize("command", [("ingest", "docs"), ("demo", "docs", "--once"), ("serve", "--port", "0")])
+def test_a_data_folder_that_cannot_be_used_is_a_wrong_setting(run, tmp_path, command):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "file").write_text("no folder")
+    done = run(*command, "--data", "file")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("tidewire: the data folder ")
+
+
+def test_a_damaged_index_is_named_with_what_to_do(run, tmp_path):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "index.db").write_text("no database, and long enough to be read as one" * 100)
+    done = run("ingest", "docs", "--data", "here")
+    assert done.exit_code == 2
+    assert "if it is damaged, delete it" in done.stderr

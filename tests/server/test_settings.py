@@ -158,6 +158,7 @@ def test_a_secret_of_the_wrong_type_is_not_shown_either(file):
         ("[server]\ntls_cert = 'c.pem'", "server.tls_key is not; TLS needs both"),
         ("[server]\ntls_cert = 'c.pem'\ntls_key = 'k.pem'", "there is no such file"),
         ("[server]\nhost = '0.0.0.0'", "set TIDEWIRE_API_KEY"),
+        ("[server]\napi_key = 'schl\u00fcssel'", "no header can hold"),
         ("[streams.disconnect]\nnative = 'sometimes'", "streams.disconnect.native is 'sometimes'"),
         ("[providers.x]\nmodels = ['m']", "providers.x.base_url is ''"),
     ],

@@ -41,9 +41,9 @@ def chat(
     """
     with Tidewire(url, key, sleep=_patience) as client:
         if question is None and not sys.stdin.isatty():
-            question = sys.stdin.read().strip()
-            if not question:
-                raise click.UsageError("there is no question: give one, or write one to standard input")
+            question = sys.stdin.read()
+        if question is not None and not question.strip():
+            raise click.UsageError("there is no question: give one, or write one to standard input")
         ask = {"model": model, "max_tokens": max_tokens}
         if question is not None:
             screen = Screen(stats=stats)

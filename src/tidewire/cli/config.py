@@ -35,6 +35,8 @@ def config(config: Path | None, data: str | None, changed: bool, print_default: 
         click.echo(default_file() if print_default else table(), nl=False)
         return
     loaded = settings(config, data=data)
+    if changed and not loaded.origins:
+        click.echo("no setting was changed; without --changed all of them are shown", err=True)
     for path, value in effective(loaded.settings):
         origin = loaded.origins.get(path, "")
         if origin or not changed:

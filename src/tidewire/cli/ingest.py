@@ -39,6 +39,10 @@ def ingest(path: Path, config: Path | None, data: str | None) -> None:
     loaded = settings(config, data=data)
     report = asyncio.run(index_paths(loaded.settings.index_path, [path]))
     if report.indexed + report.unchanged == 0:
+        click.echo(
+            f"nothing in {str(path)!r} could be read; text, Markdown, reStructuredText, HTML, tables, JSON and source code can",
+            err=True,
+        )
         sys.exit(FAILED)
 
 

@@ -49,6 +49,8 @@ class Commands(click.Group):
             click.echo(f"tidewire: {error.message}", err=True)
             if error.kind == "connection_lost":
                 click.echo("Is a server running? `tidewire serve` starts one; --url names another.", err=True)
+            elif error.kind == "unauthorized":
+                click.echo("Give it with --key, or set TIDEWIRE_API_KEY.", err=True)
             ctx.exit(code(error))
         except KeyboardInterrupt:
             click.echo(err=True)

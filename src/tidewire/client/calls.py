@@ -10,7 +10,7 @@ from urllib.parse import quote
 import msgspec
 
 from tidewire.core import errors
-from tidewire.core.errors import TidewireError
+from tidewire.core.errors import SettingsError, TidewireError
 from tidewire.core.events import ErrorInfo
 from tidewire.core.ports import ModelInfo
 
@@ -65,8 +65,11 @@ class _Cancelled(msgspec.Struct):
 
 
 def address(base_url: str | None) -> str:
-    """The server's address: as given, or TIDEWIRE_URL, or this machine's default port."""
-    return (base_url or os.environ.get("TIDEWIRE_URL") or DEFAULT_URL).rstrip("/")
+    """The server's address: as given, or TIDEWIRE_URL, or this machine's default port. Raises SettingsError."""
+    url = (base_url or os.environ.get("TIDEWIRE_URL") or DEFAULT_URL).rstrip("/")
+    if not url.startswith(("http://", "https://")):
+        raise SettingsError(f"the server's address is {url[:80]!r}; it must look like {DEFAULT_URL}")
+    return url
 
 
 def local(url: str) -> bool:
@@ -76,7 +79,10 @@ def local(url: str) -> bool:
 
 
 def headers(key: str | None) -> dict[str, str]:
+    """Raises SettingsError for a key that no header can hold."""
     key = key or os.environ.get("TIDEWIRE_API_KEY")
+    if key and not (key.isascii() and key.isprintable()):
+        raise SettingsError("the API key holds a character that no header can hold; was all of it copied, and only it?")
     sent = {"accept-encoding": "identity"}
     return {**sent, "authorization": f"Bearer {key}"} if key else sent
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from tidewire.core import prose
+from tidewire.core.errors import SettingsError
 from tidewire.core.ports import Passage
 from tidewire.retrieval.documents import Document
 from tidewire.retrieval.store import Known, Store
@@ -27,14 +29,26 @@ class Index:
     """Documents of any number of namespaces in one file, or in memory with ":memory:".
 
     Every call names its namespace. One thread writes and one reads, so that a search never waits for an ingest.
-    Raises sqlite3.Error where the file cannot be opened.
+    Raises SettingsError where the file cannot be opened.
     """
 
     def __init__(self, path: Path | str) -> None:
-        if path != ":memory:":
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-        store = Store(path)
-        store.prepare()
+        try:
+            if path != ":memory:":
+                Path(path).parent.mkdir(parents=True, exist_ok=True)
+            store = Store(path)
+            store.prepare()
+        except OSError as error:
+            raise SettingsError(
+                f"the data folder {str(Path(path).parent)!r} cannot be used ({error.strerror}); give another one with --data, "
+                "or the right to write there",
+                param="data",
+            ) from error
+        except sqlite3.Error as error:
+            raise SettingsError(
+                f"the index {str(path)!r} cannot be used ({error}); if it is damaged, delete it and run `tidewire ingest` again",
+                param="data",
+            ) from error
         self._writer = _Thread(store, "index-writer")
         self._reader = self._writer if path == ":memory:" else _Thread(Store(path), "index-reader")
 

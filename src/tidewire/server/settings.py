@@ -221,6 +221,11 @@ def check(settings: Settings) -> None:
         path = getattr(server, name)
         if path and not Path(path).is_file():
             raise SettingsError(f"server.{name} is {path!r}, and there is no such file", param=f"server.{name}")
+    if not (server.api_key.isascii() and server.api_key.isprintable()):
+        raise SettingsError(
+            "server.api_key holds a character that no header can hold; take ASCII letters, digits and signs",
+            param="server.api_key",
+        )
     if not settings.loopback and not server.api_key and not server.open:
         raise SettingsError(
             f"server.host is {server.host!r}, which others can reach, and server.api_key is empty; set TIDEWIRE_API_KEY, "
