@@ -119,7 +119,15 @@ class Workshop:
         host = Connection(SimpleNamespace())
         host.connection_made(Void())
         answer = Streamed(
-            host, ChatHost().decoder(), sink, Timeouts(), self._loop, began=0.0, connected=(0.0, 0.0), secrets=[]
+            host,
+            ChatHost().decoder(),
+            sink,
+            Timeouts(),
+            self._loop,
+            clock=time.monotonic,
+            began=0.0,
+            connected=(0.0, 0.0),
+            secrets=[],
         )
         host.ask(b"", answer)
         host.data_received(HEAD)
