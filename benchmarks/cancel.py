@@ -146,7 +146,7 @@ async def aborts(
         await until(lambda: not any(h.held() for h in hosts.values()))
         await asyncio.sleep(8)  # kept for 1 s, swept each 5 s
 
-    await some(200)  # what is made once is made here
+    await some(n)  # what is made once is made here: pools, caches, tombstones, room in the heap
     fds, rss, before = process.num_fds(), process.memory_info().rss, await gauges(port)
     await some(n)
     fds_after, rss_after, after = process.num_fds(), process.memory_info().rss, await gauges(port)
