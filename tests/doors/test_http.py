@@ -386,3 +386,20 @@ async def test_a_reader_that_sends_on_while_it_reads_disturbs_nothing(tidewire):
             body = b""
         assert b"abc".startswith(body.strip())  # whole, or visibly broken off: never a body with an error page inside
         await peer.close()
+
+
+async def test_a_connection_above_the_limit_hears_so_and_the_others_go_on(tmp_path):
+    async with serving(tmp_path, limits=Limits(connections=2, busy=10.0)) as served:
+        first, second = await served.peer(), await served.peer()
+        for peer in (first, second):
+            peer.ask("GET", "/healthz")
+            assert (await peer.head())[0] == 200
+            await peer.body()
+        for path, headers in (("/v1/models", {}), ("/v1/ws", UPGRADE)):
+            third = await served.peer()
+            third.ask("GET", path, **headers)
+            status, told = await third.head()
+            assert (status, told["retry-after"], told["connection"]) == (503, "1", "close")
+            assert json.loads(await third.body())["error"]["code"] == "overloaded"
+        first.ask("GET", "/healthz")
+        assert (await first.head())[0] == 200

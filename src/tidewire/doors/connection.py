@@ -26,10 +26,11 @@ _H2C: Final = re.compile(rb"\r\nupgrade: *h2c *(?=\r\n)", re.IGNORECASE)
 class Bounds(msgspec.Struct, frozen=True):
     """Limits of one connection. Seconds and bytes.
 
-    write_buffer: what may wait in this process for a reader that does not read, before the log is not read for it.
+    connections: above it new ones are refused. write_buffer: what may wait in this process for a reader that does not read, before the log is not read for it.
     stall: how long a reader may take nothing at all before its connection is closed; it resumes.
     """
 
+    connections: int = 8000
     header_bytes: int = 65536
     header_s: float = 10.0
     body_s: float = 30.0
@@ -54,6 +55,9 @@ class Connection(HttpToolsProtocol):
         self._deadline = time.monotonic() + self.bounds.header_s
         self._clock = time.monotonic
         self.everybody.add(self)
+        self.crowded = len(self.connections) > self.bounds.connections
+        if self.crowded:
+            self.app = _crowded
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.everybody.discard(self)
@@ -107,6 +111,9 @@ class Connection(HttpToolsProtocol):
         self._head = 0
         super().on_response_complete()
 
+    def _should_upgrade(self) -> bool:
+        return not self.crowded and super()._should_upgrade()
+
     def handle_websocket_upgrade(self) -> None:
         self.everybody.discard(self)  # another protocol has the transport from here on
         super().handle_websocket_upgrade()
@@ -131,8 +138,7 @@ class Connection(HttpToolsProtocol):
         if self.cycle is not None and not self.cycle.response_complete and self.cycle.response_started:
             self.transport.abort()
             return
-        error = {"code": code, "message": message, "status": status, "type": "invalid_request_error", "param": None}
-        body = msgspec.json.encode({"error": error})
+        body = _error(status, code, message)
         head = (
             b"%sserver: tidewire\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
         )
@@ -282,6 +288,25 @@ def take(scope: Any) -> Wire:
     connection, cycle = scope["extensions"][EXTENSION]
     wire: Wire = connection.take(cycle)
     return wire
+
+
+def _error(status: int, code: str, message: str) -> bytes:
+    """A refusal before any route, and so any dialect, is known: clients of all of them find its message."""
+    error = {"code": code, "message": message, "status": status, "type": "invalid_request_error", "param": None}
+    return msgspec.json.encode({"error": error})
+
+
+async def _crowded(scope: Any, receive: Any, send: Any) -> None:
+    """What answers on a connection above the limit."""
+    body = _error(503, "overloaded", "this server has as many connections as it may (limits.connections); try again soon")
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"retry-after", b"1"),
+        (b"connection", b"close"),
+    ]
+    await send({"type": "http.response.start", "status": 503, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 def _nothing() -> None: ...
