@@ -395,9 +395,9 @@ async def test_a_connection_above_the_limit_hears_so_and_the_others_go_on(tmp_pa
             peer.ask("GET", "/healthz")
             assert (await peer.head())[0] == 200
             await peer.body()
-        for path, headers in (("/v1/models", {}), ("/v1/ws", UPGRADE)):
+        for asked in (request("GET", "/v1/models"), shake()):
             third = await served.peer()
-            third.ask("GET", path, **headers)
+            third.raw(asked)
             status, told = await third.head()
             assert (status, told["retry-after"], told["connection"]) == (503, "1", "close")
             assert json.loads(await third.body())["error"]["code"] == "overloaded"

@@ -298,7 +298,9 @@ def _error(status: int, code: str, message: str) -> bytes:
 
 async def _crowded(scope: Any, receive: Any, send: Any) -> None:
     """What answers on a connection above the limit."""
-    body = _error(503, "overloaded", "this server has as many connections as it may (limits.connections); try again soon")
+    body = _error(
+        503, "overloaded", "this server has as many connections as it may (limits.connections); try again soon"
+    )
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),
