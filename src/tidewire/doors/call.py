@@ -70,7 +70,8 @@ class Call:
         raise TooLarge(f"the body is over the limit of {limit} bytes (limits.body_bytes)", code="body_too_large")
 
     def take(self) -> Wire:
-        """The connection, to stream on."""
+        """The connection, to stream on. The request's headers are let go of: a stream may be long, and there may be many."""
+        self.headers = {}
         self._wire = take(self.scope)
         return self._wire
 
