@@ -17,7 +17,7 @@
         host.connections, host.open                 # how many were ever made; how many are open now
 
 `Upstream(first, second)` runs a script per request, the last one for all further ones. Ready-made scripts: `says(*texts)`,
-`streams(*pieces)`, `refuses(status, body)`, `silent`, `stall_after_headers`, `stall_after_a_token`. `tls=` takes a server-side ssl.SSLContext.
+`streams(*pieces)`, `refuses(status, body)`, `silent`, `stall_after_headers`, `stall_after_a_token`, `Step()`. `tls=` takes a server-side ssl.SSLContext.
 `unaccepted()` is a port on which connecting never ends. Works in virtual time too (async_solipsism), TLS excepted.
 """
 
@@ -225,6 +225,33 @@ async def stall_after_a_token(call: Call) -> None:
     call.head()
     call.chunk(chat("one"))
     await call.stall()
+
+
+class Step:
+    """A script that says its next word, of three, each time that `go` is released."""
+
+    def __init__(self) -> None:
+        self.go = asyncio.Semaphore(0)
+        self.calls: list[Call] = []
+
+    async def __call__(self, call: Call) -> None:
+        self.calls.append(call)
+        call.head()
+        n = 0
+        while True:
+            waiting = asyncio.ensure_future(self.go.acquire())
+            leaving = asyncio.ensure_future(call.gone.wait())
+            await asyncio.wait((waiting, leaving), return_when=asyncio.FIRST_COMPLETED)
+            for task in (waiting, leaving):
+                task.cancel()
+            if call.gone.is_set():
+                return
+            n += 1
+            if n > 3:
+                break
+            call.chunk(chat(f"word{n} "))
+        call.chunk(chat(finish="stop") + DONE)
+        call.end()
 
 
 @contextlib.asynccontextmanager

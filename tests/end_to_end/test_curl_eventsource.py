@@ -10,28 +10,10 @@ import pytest
 import pytest_asyncio
 
 from serving import eventually, serving
-from upstream import DONE, Upstream, chat
+from upstream import Step, Upstream
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-
-
-class Step:
-    """A host that says the next word when it is told to."""
-
-    def __init__(self) -> None:
-        self.go = asyncio.Semaphore(0)
-        self.calls = []
-
-    async def __call__(self, call):
-        self.calls.append(call)
-        call.head()
-        for n in (1, 2, 3):
-            await self.go.acquire()
-            call.chunk(chat(f"word{n} "))
-        await self.go.acquire()
-        call.chunk(chat(finish="stop") + DONE)
-        call.end()
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")

@@ -19,7 +19,7 @@ import pytest_asyncio
 from websockets.asyncio.client import connect
 
 from serving import eventually, serving
-from upstream import DONE, Upstream, chat
+from upstream import Step, Upstream
 
 pytest.importorskip("h2", reason="h2 is not installed: HTTP/2 cannot be spoken")
 pytestmark = [
@@ -30,33 +30,6 @@ pytestmark = [
 
 CONFIG = Path(__file__).parents[2] / "deploy" / "nginx.conf"
 ASK = {"model": "host/m", "input": "Hello", "on_disconnect": "grace:30"}
-
-
-class Step:
-    """A host that says the next word when it is told to."""
-
-    def __init__(self) -> None:
-        self.go = asyncio.Semaphore(0)
-        self.calls = []
-
-    async def __call__(self, call):
-        self.calls.append(call)
-        call.head()
-        n = 0
-        while True:
-            waiting = asyncio.ensure_future(self.go.acquire())
-            leaving = asyncio.ensure_future(call.gone.wait())
-            await asyncio.wait((waiting, leaving), return_when=asyncio.FIRST_COMPLETED)
-            for task in (waiting, leaving):
-                task.cancel()
-            if call.gone.is_set():
-                return
-            n += 1
-            if n > 3:
-                break
-            call.chunk(chat(f"word{n} "))
-        call.chunk(chat(finish="stop") + DONE)
-        call.end()
 
 
 class Front:

@@ -1,4 +1,4 @@
-"""The last event of a stream: what became of it, and where the time went. Pure."""
+"""The first event of a stream, and the last: what became of it, and where the time went. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from tidewire.core.errors import TidewireError
-from tidewire.core.events import Closed, ErrorInfo, Reason, Span, Status, Usage
+from tidewire.core.events import PROTOCOL, Closed, ErrorInfo, Opened, Reason, Span, Status, Usage
+from tidewire.core.ports import Meta
 
 STATUS: Final[dict[Reason, Status]] = {
     "stop": "completed",
@@ -28,6 +29,19 @@ SHUTDOWN: Final = ErrorInfo(
     status=503,
     retryable=True,
 )
+
+
+def opened(meta: Meta) -> Opened:
+    return Opened(
+        stream=meta.stream,
+        model=meta.model,
+        created=meta.created,
+        durability=meta.durability,
+        on_disconnect=meta.on_disconnect,
+        protocol=PROTOCOL,
+        epoch=meta.epoch,
+        chat=meta.chat,
+    )
 
 
 def closing(

@@ -12,6 +12,7 @@ from tidewire.core import events as ev
 from tidewire.core.errors import Expired, InternalError, TidewireError, UnknownStream
 from tidewire.core.events import Entry, ErrorInfo, Event, NewEntry
 from tidewire.core.ports import Log, Meta
+from tidewire.engine.closing import opened
 
 log = logging.getLogger("tidewire.recovery")
 
@@ -92,18 +93,7 @@ def _last_words(said: Sequence[Event], meta: Meta, why: ErrorInfo) -> list[Entry
             usage = event
     closing: list[Event] = []
     if not said:  # killed between the promise of the stream and its first event
-        closing.append(
-            ev.Opened(
-                stream=meta.stream,
-                model=meta.model,
-                created=meta.created,
-                durability=meta.durability,
-                on_disconnect=meta.on_disconnect,
-                protocol=ev.PROTOCOL,
-                epoch=meta.epoch,
-                chat=meta.chat,
-            )
-        )
+        closing.append(opened(meta))
     closing += [ev.PartEnded(part=part) for part in open_parts]
     if usage is None:
         usage = ev.Usage(counted_by="server", output=tokens)

@@ -21,7 +21,7 @@ from tidewire.core.events import Delta, Entry, Event, NewEntry, Reason, Span, en
 from tidewire.core.meter import Meter
 from tidewire.core.ports import Meta, Provider, Stage, Step, Writer
 from tidewire.core.request import Request
-from tidewire.engine.closing import closing
+from tidewire.engine.closing import closing, opened
 from tidewire.engine.following import Audience
 from tidewire.engine.gate import Gate
 
@@ -131,19 +131,8 @@ class Run:
         self._writer = writer
         self._audience = audience
         self._waits = audience.ahead > 0
-        meta = self.meta
-        opened = ev.Opened(
-            stream=meta.stream,
-            model=meta.model,
-            created=meta.created,
-            durability=meta.durability,
-            on_disconnect=meta.on_disconnect,
-            protocol=ev.PROTOCOL,
-            epoch=meta.epoch,
-            chat=meta.chat,
-        )
-        self._append([opened])
-        self._meter.opened(meta.model)
+        self._append([opened(self.meta)])
+        self._meter.opened(self.meta.model)
         self._timer = self._loop.call_later(self._time_limit, self.stop, "time_limit")
         self._task = self._loop.create_task(self._work())
         self._task.add_done_callback(self._over)
