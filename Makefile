@@ -46,6 +46,9 @@ bench: $(DEV) ## Measure what benchmarks/README.md promises: make bench [ROUNDS=
 profile: $(DEV) ## Show where the time of one token goes
 	@$(BIN)/python benchmarks/hotspots.py $(ARGS)
 
+schema: $(DEV) ## Write the JSON schema of the events beside the protocol
+	@$(BIN)/python tools/schema.py
+
 web: web/node_modules/.package-lock.json ## Build the console into the package
 	@cd web && npm run build --silent
 
