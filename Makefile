@@ -8,7 +8,7 @@ DEV := .venv/.tidewire-installed-dev
 NPM := $(shell command -v npm 2>/dev/null)
 export PYTHON
 
-.PHONY: help demo serve setup test test-python test-web check bench profile web system clean
+.PHONY: help demo serve setup test test-python test-web check bench profile schema web system clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile | expand -t 20
