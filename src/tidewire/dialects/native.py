@@ -13,7 +13,7 @@ from tidewire.core.errors import BadRequest
 from tidewire.core.events import Entry, ErrorInfo
 from tidewire.core.ports import Meta
 from tidewire.core.request import CONTINUE, GRACE, Content, DisconnectPolicy, Message, Request, Text, Tool
-from tidewire.dialects import body
+from tidewire.dialects import body, policy
 
 _json = msgspec.json.encode
 
@@ -122,10 +122,7 @@ def _messages(given: _Body) -> list[Message]:
 def _policy(text: str | None, headers: dict[str, str], default: DisconnectPolicy) -> DisconnectPolicy:
     if text is None:
         return CONTINUE if "respond-async" in headers.get("prefer", "") else default
-    try:
-        return DisconnectPolicy.parse(text)
-    except ValueError as error:
-        raise BadRequest(str(error), param="on_disconnect") from None
+    return policy.read(text, "on_disconnect")
 
 
 class Lines:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from tidewire.core.errors import BadRequest
+from tidewire.core.errors import BadRequest, Cancelled
 from tidewire.core.events import Closed, ErrorInfo
 from tidewire.core.request import Content, Image, Message, Role, Text, Tool, ToolCall, ToolResult
 
@@ -156,5 +156,5 @@ def failure(closed: Closed) -> ErrorInfo | None:
     if closed.error is not None:
         return closed.error
     if closed.status == "cancelled":
-        return ErrorInfo(code="cancelled", message="the stream was cancelled", status=499)
+        return Cancelled("the stream was cancelled").info()
     return None

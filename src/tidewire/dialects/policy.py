@@ -13,9 +13,12 @@ HEADER: Final = "x-tidewire-on-disconnect"
 def asked(headers: dict[str, str], default: DisconnectPolicy) -> DisconnectPolicy:
     """The policy of the header, or default. Raises BadRequest for one that cannot be read."""
     text = headers.get(HEADER)
-    if text is None:
-        return default
+    return default if text is None else read(text, HEADER)
+
+
+def read(text: str, param: str) -> DisconnectPolicy:
+    """The policy of a header or field. Raises BadRequest, naming it."""
     try:
         return DisconnectPolicy.parse(text)
     except ValueError as error:
-        raise BadRequest(str(error), param=HEADER) from None
+        raise BadRequest(str(error), param=param) from None

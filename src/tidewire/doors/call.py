@@ -103,8 +103,7 @@ class Call:
         elif wire.started:
             wire.abort()
         else:
-            headers = [*error_headers(info), *self.extra]
-            wire.end(wire.head(info.status, headers, length=len(body)) + body)
+            wire.answer(info.status, [*error_headers(info), *self.extra], body)
 
 
 def whole(text: str, name: str) -> int:

@@ -227,9 +227,13 @@ class Wire:
     def chunk(self, data: bytes) -> bytes:
         return b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data
 
-    def write(self, raw: bytes) -> None:
-        """Bytes as they are: of a head, and of chunks made by `chunk`."""
-        self._transport.write(raw)
+    def begin(self, headers: Sequence[tuple[str, str]], data: bytes) -> None:
+        """The head of a good answer and the first piece of its body, in one write."""
+        self._transport.write(self.head(200, headers) + self.chunk(data))
+
+    def answer(self, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> None:
+        """A whole response, whose length is known."""
+        self.end(self.head(status, headers, length=len(body)) + body)
 
     def send(self, data: bytes) -> None:
         """A piece of the body, in a chunk of its own."""

@@ -85,7 +85,7 @@ class Pump:
         self._take = cursor.take
         try:
             if self._preamble:
-                self._wire.write(self._wire.head(200, self._headers) + self._wire.chunk(self._preamble))
+                self._wire.begin(self._headers, self._preamble)
             self.wake()
             await self._done
         finally:
@@ -109,7 +109,7 @@ class Pump:
                         if wire.started:
                             wire.send(data)
                         else:
-                            wire.write(wire.head(200, self._headers) + wire.chunk(data))
+                            wire.begin(self._headers, data)
                     if not wire.clear:  # what was written is more than the client takes
                         return  # type: ignore[unreachable]
                 if len(entries) < BATCH:
@@ -127,7 +127,7 @@ class Pump:
         if not wire.started and failure is not None:
             self._fail(failure)
         elif self._whole:
-            wire.end(wire.head(200, self._headers, length=len(data)) + data)
+            wire.answer(200, self._headers, data)
         elif wire.started:
             wire.end(wire.chunk(data) if data else b"")
         else:
@@ -135,8 +135,7 @@ class Pump:
         self._finish()
 
     def _fail(self, info: ErrorInfo) -> None:
-        body = self._refuse(info)
-        self._wire.end(self._wire.head(info.status, error_headers(info), length=len(body)) + body)
+        self._wire.answer(info.status, error_headers(info), self._refuse(info))
 
     def _broken(self, error: Exception) -> None:
         """The log can give no more."""
@@ -157,7 +156,7 @@ class Pump:
             if self._wire.started:
                 self._wire.send(self._heartbeat)
             else:  # no word for so long that proxies would give up: the status is 200 from here on
-                self._wire.write(self._wire.head(200, self._headers) + self._wire.chunk(self._heartbeat))
+                self._wire.begin(self._headers, self._heartbeat)
 
     def _finish(self) -> None:
         self._over = True

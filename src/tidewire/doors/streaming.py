@@ -9,11 +9,12 @@ import msgspec
 from tidewire.core.meter import Meter
 from tidewire.core.ports import Desk, Dialect, Meta
 from tidewire.core.request import Request
+from tidewire.core.sse import comment
 from tidewire.doors.call import Call
 from tidewire.doors.pump import Pump
 
 HEADERS: Final = [("cache-control", "no-cache, no-transform"), ("x-accel-buffering", "no")]
-HEARTBEATS: Final = {"text/event-stream": b": \n\n", "application/x-ndjson": b"\n"}
+HEARTBEATS: Final = {"text/event-stream": comment(), "application/x-ndjson": b"\n"}
 
 
 class Manner(msgspec.Struct, frozen=True):

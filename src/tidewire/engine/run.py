@@ -137,8 +137,7 @@ class Run:
         self._task = self._loop.create_task(self._work())
         self._task.add_done_callback(self._over)
         if self._why is not None:  # stopped while its log was being opened
-            self._overdue = self._loop.call_later(STUBBORN, self._give_up)
-            self._task.cancel()
+            self._let_go(self._task)
 
     def stop(self, reason: Reason) -> None:
         """Let go of the host and end the stream; the first reason given counts."""
@@ -147,13 +146,17 @@ class Run:
         self._why = reason
         self._stopped_at = self._clock()
         if self._task is not None:  # else `begin` will find out
-            self._overdue = self._loop.call_later(STUBBORN, self._give_up)
-            self._task.cancel()
+            self._let_go(self._task)
 
     def fail(self, error: Exception) -> None:
         """The log cannot store this stream, or a defect showed: end it with this error."""
         self._error = error if isinstance(error, TidewireError) else _defect(error, self.meta)
         self.stop("error")
+
+    def _let_go(self, task: asyncio.Task[None]) -> None:
+        """Whoever does not follow in time is not waited for."""
+        self._overdue = self._loop.call_later(STUBBORN, self._give_up)
+        task.cancel()
 
     async def store(self, expires: int) -> None:
         """Let the log put the ended stream away. expires: Unix milliseconds."""
