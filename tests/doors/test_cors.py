@@ -118,3 +118,13 @@ async def test_a_page_that_only_asks_beforehand_stops_nothing(closed):
     await closed.ask("POST", "/v1/streams/s1/cancel")
     await eventually(lambda: closed.house.desk.open_streams == 0)
     await peer.close()
+
+
+async def test_a_failure_before_the_first_byte_may_be_read_too(open_to_all):
+    body = {"model": "simulated", "messages": [{"role": "user", "content": "sim: error=overloaded"}], "stream": True}
+    for streamed in (True, False):
+        status, headers, _ = await open_to_all.ask(
+            "POST", "/v1/chat/completions", {**body, "stream": streamed}, origin=PAGE
+        )
+        assert status >= 400
+        assert headers["access-control-allow-origin"] == PAGE

@@ -27,7 +27,8 @@ class Pump:
     """One reader on one connection.
 
     headers: of a good answer. whole: one document with a content-length, at the end. heartbeat: what fills a silence, b"" for
-    nothing. beat: ticks (seconds) of silence before it. refuse: the body and media type of an error before the first byte.
+    nothing. beat: ticks (seconds) of silence before it. refuse: the body of an error before the first byte;
+    extra: headers that such an answer carries too.
     """
 
     __slots__ = (  # noqa: RUF023 - what every token touches stands together
@@ -39,6 +40,7 @@ class Pump:
         "_beat",
         "_cursor",
         "_done",
+        "_extra",
         "_headers",
         "_heartbeat",
         "_preamble",
@@ -53,6 +55,7 @@ class Pump:
         *,
         headers: Sequence[tuple[str, str]],
         refuse: Callable[[ErrorInfo], bytes],
+        extra: Sequence[tuple[str, str]] = (),
         whole: bool = False,
         preamble: bytes = b"",
         heartbeat: bytes = b"",
@@ -62,6 +65,7 @@ class Pump:
         self._renderer = renderer
         self._headers = headers
         self._refuse = refuse
+        self._extra = extra
         self._whole = whole
         self._preamble = preamble
         self._heartbeat = heartbeat
@@ -135,7 +139,7 @@ class Pump:
         self._finish()
 
     def _fail(self, info: ErrorInfo) -> None:
-        self._wire.answer(info.status, error_headers(info), self._refuse(info))
+        self._wire.answer(info.status, [*error_headers(info), *self._extra], self._refuse(info))
 
     def _broken(self, error: Exception) -> None:
         """The log can give no more."""

@@ -70,6 +70,7 @@ class Streaming:
             dialect.whole(meta) if whole else dialect.stream(meta, after),
             headers=[*headers, *call.extra],
             refuse=dialect.error,
+            extra=call.extra,
             whole=whole,
             preamble=preamble,
             heartbeat=b"" if whole else HEARTBEATS.get(media.partition(";")[0], b""),
