@@ -45,6 +45,7 @@ EVENT = (
 CHUNK = b"%x\r\n%b\r\n" % (len(EVENT), EVENT)
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 PASSES = 3
+ASKED = Request(model="mock", messages=[])
 
 
 class Void:
@@ -120,7 +121,7 @@ class Workshop:
         host.connection_made(Void())
         answer = Streamed(
             host,
-            ChatHost().decoder(),
+            ChatHost().decoder(ASKED),
             sink,
             Timeouts(),
             self._loop,
@@ -180,7 +181,7 @@ async def parts(tokens: int) -> list[tuple[str, float]]:
     for way in (read, unread):
         way.sink.feed([PartStarted(part=0, kind="text")])
     events = [Delta(part=0, text=TEXT)]
-    decoder = ChatHost().decoder()
+    decoder = ChatHost().decoder(ASKED)
     rows = [
         ("decoding the host's event", timed(turns, lambda: decoder.feed(EVENT), 1)),
         ("run, log, renderer and chunk", timed(turns, lambda: read.sink.feed(events), 1)),

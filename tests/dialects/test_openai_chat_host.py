@@ -63,7 +63,7 @@ needs_recordings = pytest.mark.skipif(not RECORDED, reason=f"no recorded answers
 
 def decoded(*cuts: bytes) -> tuple[list[ev.Event], str | None]:
     """The events, and the code of the error that ended them."""
-    decoder = ChatHost().decoder()
+    decoder = ChatHost().decoder(Request(model="m", messages=[]))
     out: list[ev.Event] = []
     try:
         for cut in cuts:
@@ -330,7 +330,7 @@ def test_what_was_thought_in_a_chunk_comes_before_what_is_said_in_it():
 
 def encoded(**more) -> dict:
     request = Request(**({"model": "prefix/m", "messages": [Message("user", [Text("Hello?")])]} | more))
-    return json.loads(ChatHost().encode(request, "m"))
+    return json.loads(ChatHost().ask(request, "m").body)
 
 
 def test_a_plain_question_asks_for_a_stream_with_usage_and_nothing_else():

@@ -20,8 +20,8 @@ from tidewire.dialects.openai_chat_host import ChatHost
 from tidewire.engine.desk import Desk, Terms
 from tidewire.engine.following import Audience
 from tidewire.engine.run import Run
-from tidewire.providers.compatible import Compatible
 from tidewire.providers.extractive import Extractive
+from tidewire.providers.hosted import Hosted
 from tidewire.providers.simulated import Simulated
 from tidewire.retrieval.index import Index
 from tidewire.stages.limit import Limit
@@ -81,7 +81,7 @@ async def extractive() -> AsyncIterator[Provider]:
 @contextlib.asynccontextmanager
 async def compatible() -> AsyncIterator[Provider]:
     async with Upstream(streams(chat("one "), chat("two"), chat(finish="stop"), DONE)) as host:
-        provider = Compatible("host", host.url, ChatHost(), environ={}, retries=0)
+        provider = Hosted("host", host.url, ChatHost(), environ={}, retries=0)
         try:
             yield provider
         finally:
@@ -97,7 +97,7 @@ async def retrying() -> AsyncIterator[Provider]:
         call.cut()
 
     async with Upstream(cut, streams(chat("one"), chat(finish="stop"), DONE)) as host:
-        provider = Compatible("host", host.url, ChatHost(), environ={}, retries=1)
+        provider = Hosted("host", host.url, ChatHost(), environ={}, retries=1)
         try:
             yield provider
         finally:

@@ -12,6 +12,7 @@ import pytest
 
 from tidewire.core.errors import TidewireError, UpstreamError
 from tidewire.core.events import Delta, Event, Finish, PartStarted
+from tidewire.core.ports import ModelInfo, Question
 from tidewire.core.request import Message, Request, Text
 from tidewire.core.sse import Frames
 from tidewire.providers.http import Host
@@ -89,11 +90,24 @@ class Cup:
 
 
 class ChatSpeaker:
-    def encode(self, request: Request, model: str) -> bytes:
-        return json.dumps({"model": model, "messages": [{"role": "user", "content": request.question}]}).encode()
+    listing = "/models"
 
-    def decoder(self) -> ChatDecoder:
+    def ask(self, request: Request, model: str) -> Question:
+        said = {"model": model, "messages": [{"role": "user", "content": request.question}]}
+        return Question(path="/chat/completions", body=json.dumps(said).encode())
+
+    def decoder(self, request: Request) -> ChatDecoder:
         return ChatDecoder()
+
+    def models(self, body: bytes) -> list[ModelInfo]:
+        return listed(body)
+
+
+def listed(body: bytes) -> list[ModelInfo]:
+    try:
+        return [ModelInfo(id=row["id"], provider="", created=row.get("created", 0)) for row in json.loads(body)["data"]]
+    except (ValueError, KeyError, TypeError):
+        raise UpstreamError("no list", code="upstream_not_json") from None
 
 
 def question(text: str = "Hello?", model: str = "m", **more: object) -> Request:

@@ -21,7 +21,10 @@ import msgspec
 
 import tidewire
 from tidewire.cli.ports import free
+from tidewire.core.errors import SettingsError, TidewireError, UpstreamError
+from tidewire.dialects.openai_models import read_models
 from tidewire.providers.local_hosts import discover
+from tidewire.server.hosts import HOSTS, hosted, keys
 from tidewire.server.settings import Provider, Settings
 from tidewire.server.sources import Loaded
 
@@ -190,13 +193,11 @@ def providers(settings: Settings) -> Iterator[Finding]:
     """One line for each configured host, one for what is found by itself."""
     for name, given in settings.providers.items():
         yield (
-            _host(name, given)
-            if given.kind == "compatible"
-            else Finding(f"provider {name}", "ok", f"{given.kind}, built in")
+            _host(name, given) if given.kind in HOSTS else Finding(f"provider {name}", "ok", f"{given.kind}, built in")
         )
     if not settings.models.discover:
         return
-    found = asyncio.run(discover(os.environ, own_ports=(settings.server.port,)))
+    found = asyncio.run(discover(os.environ, read_models, keys(), own_ports=(settings.server.port,)))
     for host in found:
         said = f"{len(host.models)} models, {host.why}" if host.models else host.why
         yield Finding(f"provider {host.name}", "ok", said)
@@ -206,22 +207,20 @@ def providers(settings: Settings) -> Iterator[Finding]:
 
 def _host(name: str, given: Provider) -> Finding:
     what = f"provider {name}"
-    key = os.environ.get(given.api_key_env) if given.api_key_env else None
-    if given.api_key_env and not key:
-        return Finding(
-            what, "fail", f"{given.api_key_env} is not set", f"Set it, or take providers.{name}.api_key_env out."
-        )
     try:
-        answer = httpx.get(
-            given.base_url.rstrip("/") + "/models",
-            headers={"authorization": f"Bearer {key}"} if key else {},
-            timeout=PATIENCE,
-            proxy=given.proxy or None,
-        )
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        return Finding(what, "warn", f"not reachable ({type(error).__name__})", "Is it running, and is base_url right?")
-    if answer.status_code in (401, 403):
-        return Finding(what, "fail", f"it answered {answer.status_code}", "Its key is wrong or missing (api_key_env).")
-    if answer.status_code != 200:
-        return Finding(what, "warn", f"GET /models answered {answer.status_code}", "Does base_url end in /v1?")
+        asyncio.run(_asked(name, given))
+    except SettingsError as error:
+        return Finding(what, "fail", error.message, "Set it right, or take it out.")
+    except TidewireError as error:
+        if isinstance(error, UpstreamError) and error.upstream_status in (401, 403):
+            return Finding(what, "fail", error.message, "Its key is wrong or missing (api_key_env).")
+        return Finding(what, "warn", error.message, "Is it running, and is base_url right?")
     return Finding(what, "ok", "reachable")
+
+
+async def _asked(name: str, given: Provider) -> None:
+    provider = hosted(given.kind, name, given)
+    try:
+        await provider.listed()
+    finally:
+        await provider.close()

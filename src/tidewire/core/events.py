@@ -6,13 +6,13 @@ The meaning of each event is written in spec/PROTOCOL.md; the JSON schema there 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
 PROTOCOL: Final = "tidewire/1"
 
-PartKind = Literal["text", "thinking", "tool_call", "tool_result"]
+PartKind = Literal["text", "thinking", "refusal", "tool_call", "tool_result", "image", "audio"]
 Stage = Literal["queued", "retrieving", "connecting", "waiting", "thinking", "drafting"]
 Status = Literal["completed", "incomplete", "cancelled", "failed"]
 Reason = Literal[
@@ -95,12 +95,17 @@ class Progress(Event, tag="progress"):
 
 
 class PartStarted(Event, tag="part"):
-    """A piece of output begins; later events name it by its number. call and name: of a tool call."""
+    """A piece of output begins; later events name it by its number. call and name: of a tool call.
+
+    choice: which of several answers to the same request it belongs to. media: the MIME type of an image or audio part.
+    """
 
     part: int
     kind: PartKind
     name: str | None = None
     call: str | None = None
+    choice: int = 0
+    media: str | None = None
 
 
 class Delta(Event, tag="delta"):
@@ -114,6 +119,58 @@ class PartEnded(Event, tag="part_end"):
     """Nothing more comes for this part."""
 
     part: int
+
+
+class Blob(Event, tag="blob"):
+    """Bytes of an image or audio part, base64 in JSON. Audio goes on where the last blob ended; an image replaces the one before.
+
+    partial: a sketch of an image that a later blob of the same part replaces.
+    """
+
+    part: int
+    data: bytes
+    partial: bool = False
+
+
+class Signature(Event, tag="signature"):
+    """A host's opaque proof of a part, which the client hands back with it in the next request.
+
+    redacted: value is the whole of a thinking part that the host does not show.
+    """
+
+    part: int
+    value: str
+    redacted: bool = False
+
+
+class Logprobs(Event, tag="logprobs"):
+    """Log probabilities of the tokens of the part's last delta. content: as OpenAI writes them, {token, logprob, bytes, top_logprobs}."""
+
+    part: int
+    content: list[dict[str, Any]]
+
+
+class Field(Event, tag="field"):
+    """Of an answer in JSON: the value at this place is complete. path: a JSON pointer (RFC 6901)."""
+
+    part: int
+    path: str
+    value: Any
+
+
+class Checked(Event, tag="checked"):
+    """An answer in JSON has ended and was held against the schema that was asked for. problems: sentences, the first few."""
+
+    part: int
+    valid: bool
+    problems: list[str] = []
+
+
+class ChoiceEnded(Event, tag="choice_end"):
+    """One of several answers to the same request is complete. Only where more than one was asked for."""
+
+    choice: int
+    reason: Reason
 
 
 class Citation(Event, tag="citation"):
@@ -136,7 +193,8 @@ class Citation(Event, tag="citation"):
 class Usage(Event, tag="usage"):
     """Tokens so far, cumulative: a later usage event replaces an earlier one.
 
-    counted_by: "host" is the host's own figure; "server" is what passed by here, one a delta.
+    counted_by: "host" is the host's own figure; "server" is what passed by here, one a delta. input: all of the prompt, cached or
+    not. cached: of these, read from the host's cache; cache_write: of these, written to it. reasoning: of output, thinking.
     """
 
     counted_by: Literal["host", "server"]
@@ -144,6 +202,7 @@ class Usage(Event, tag="usage"):
     output: int | None = None
     cached: int | None = None
     reasoning: int | None = None
+    cache_write: int | None = None
 
 
 class Notice(Event, tag="notice"):
@@ -177,13 +236,50 @@ class Closed(Event, tag="closed"):
     error: ErrorInfo | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    cache_write_tokens: int | None = None
     ttft: float | None = None
     tokens_per_second: float | None = None
     spans: list[Span] = []
 
 
-AnyEvent = Opened | Attempt | Progress | PartStarted | Delta | PartEnded | Citation | Usage | Notice | Closed
-LOGGED: Final = (Opened, Attempt, Progress, PartStarted, Delta, PartEnded, Citation, Usage, Notice, Closed)
+AnyEvent = (
+    Opened
+    | Attempt
+    | Progress
+    | PartStarted
+    | Delta
+    | PartEnded
+    | Blob
+    | Signature
+    | Logprobs
+    | Field
+    | Checked
+    | ChoiceEnded
+    | Citation
+    | Usage
+    | Notice
+    | Closed
+)
+LOGGED: Final = (
+    Opened,
+    Attempt,
+    Progress,
+    PartStarted,
+    Delta,
+    PartEnded,
+    Blob,
+    Signature,
+    Logprobs,
+    Field,
+    Checked,
+    ChoiceEnded,
+    Citation,
+    Usage,
+    Notice,
+    Closed,
+)
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)

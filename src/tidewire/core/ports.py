@@ -266,10 +266,26 @@ class Decoder(Protocol):
         """The host closed the answer. Raises UpstreamError if it was not at its end."""
 
 
+class Question(msgspec.Struct, frozen=True):
+    """What a host is asked over HTTP. path: behind the host's base URL, query included. headers: beside those of every request."""
+
+    path: str
+    body: bytes
+    headers: dict[str, str] = {}
+
+
 class Speaker(Protocol):
-    """The side of a dialect that faces a model host."""
+    """The side of a dialect that faces a model host.
 
-    def encode(self, request: Request, model: str) -> bytes:
-        """The body that asks a host for a streamed answer."""
+    listing: the path that lists the host's models, "" where it has none.
+    """
 
-    def decoder(self) -> Decoder: ...
+    listing: str
+
+    def ask(self, request: Request, model: str) -> Question:
+        """What asks the host for a streamed answer. Raises BadRequest for what its protocol cannot say, never leaves it out silently."""
+
+    def decoder(self, request: Request) -> Decoder: ...
+
+    def models(self, body: bytes) -> Sequence[ModelInfo]:
+        """The rows of `listing`, by the host's own names; `provider` is filled in by who asked. Raises UpstreamError."""

@@ -20,20 +20,49 @@ class Image(msgspec.Struct, tag="image", tag_field="type", frozen=True, omit_def
     detail: str | None = None
 
 
-class ToolCall(msgspec.Struct, tag="tool_call", tag_field="type", frozen=True):
-    """arguments: JSON text, as the model wrote it."""
+class Audio(msgspec.Struct, tag="audio", tag_field="type", frozen=True):
+    """data: base64. format: "wav", "mp3", …"""
+
+    data: str
+    format: str
+
+
+class File(msgspec.Struct, tag="file", tag_field="type", frozen=True, omit_defaults=True):
+    """A document. url: an address or a data: URL; or id, as the host's own store of files knows it."""
+
+    url: str | None = None
+    id: str | None = None
+    name: str | None = None
+
+
+class Thought(msgspec.Struct, tag="thinking", tag_field="type", frozen=True, omit_defaults=True):
+    """What a model thought in an earlier turn. signature: the host's proof of it; redacted: the signature is all there is."""
+
+    text: str = ""
+    signature: str | None = None
+    redacted: bool = False
+
+
+class ToolCall(msgspec.Struct, tag="tool_call", tag_field="type", frozen=True, omit_defaults=True):
+    """arguments: JSON text, as the model wrote it. signature: the host's proof, where it gave one."""
 
     call: str
     name: str
     arguments: str
+    signature: str | None = None
 
 
-class ToolResult(msgspec.Struct, tag="tool_result", tag_field="type", frozen=True):
+class ToolResult(msgspec.Struct, tag="tool_result", tag_field="type", frozen=True, omit_defaults=True):
+    """failed: the tool did not succeed, and text says why. name: of the tool, where the client said it."""
+
     call: str
     text: str
+    failed: bool = False
+    images: list[Image] = []
+    name: str | None = None
 
 
-Content = Text | Image | ToolCall | ToolResult
+Content = Text | Image | Audio | File | Thought | ToolCall | ToolResult
 
 
 class Message(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -54,6 +83,17 @@ class Tool(msgspec.Struct, frozen=True, omit_defaults=True):
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
+
+
+class Thinking(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How much a model may think before it answers. effort: none, minimal, low, medium, high, …; budget: tokens. None: the host's own.
+
+    show: whether the client wants to read the thoughts.
+    """
+
+    effort: str | None = None
+    budget: int | None = None
+    show: bool = True
 
 
 class DisconnectPolicy(msgspec.Struct, frozen=True):
@@ -88,8 +128,9 @@ class Request(msgspec.Struct, omit_defaults=True):
     """One question. Limits of None mean the server's own.
 
     stream: an id chosen by the client (1-64 of A-Z a-z 0-9 _ -) or None. chat: the conversation that the answer belongs to.
-    time_limit: seconds for the whole answer. options: fields that only the host understands, handed on as they came.
-    record: what the dialect wants to find again in the stream's meta, small JSON-able data.
+    time_limit: seconds for the whole answer. tool_choice and response_format: in the shapes of Chat Completions. n: how many
+    answers. logprobs: how many alternatives a token, None for no log probabilities at all. options: fields of `dialect` that
+    nobody here reads, for hosts that speak it. record: what the dialect wants to find again in the stream's meta, small JSON-able data.
     """
 
     model: str
@@ -107,8 +148,18 @@ class Request(msgspec.Struct, omit_defaults=True):
     response_format: dict[str, Any] | None = None
     time_limit: float | None = None
     on_disconnect: DisconnectPolicy | None = None
+    n: int = 1
+    logprobs: int | None = None
+    thinking: Thinking | None = None
     options: dict[str, Any] = {}
     record: dict[str, Any] = {}
+
+    def options_for(self, *dialects: str) -> dict[str, Any]:
+        """What is handed on to a host that speaks one of these: nothing where the client spoke another one.
+
+        Options of the native dialect are meant for the host, whichever it is.
+        """
+        return self.options if self.dialect in (*dialects, "native") else {}
 
     @property
     def question(self) -> str:

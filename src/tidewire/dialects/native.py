@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -12,7 +12,7 @@ from tidewire.core import ids
 from tidewire.core.errors import BadRequest
 from tidewire.core.events import Entry, ErrorInfo
 from tidewire.core.ports import Meta
-from tidewire.core.request import CONTINUE, GRACE, Content, DisconnectPolicy, Message, Request, Text, Tool
+from tidewire.core.request import CONTINUE, GRACE, Content, DisconnectPolicy, Message, Request, Text, Thinking, Tool
 from tidewire.dialects import body, policy
 
 _json = msgspec.json.encode
@@ -46,6 +46,9 @@ class _Body(msgspec.Struct, forbid_unknown_fields=True):
     response_format: dict[str, Any] | None = None
     time_limit: float | None = None
     on_disconnect: str | None = None
+    n: Annotated[int, msgspec.Meta(ge=1, le=16)] = 1
+    logprobs: Annotated[int, msgspec.Meta(ge=0, le=20)] | None = None
+    thinking: Thinking | None = None
     options: dict[str, Any] = {}
 
 
@@ -89,6 +92,9 @@ class Native:
             response_format=given.response_format,
             time_limit=given.time_limit,
             on_disconnect=_policy(given.on_disconnect, headers, self._on_disconnect),
+            n=given.n,
+            logprobs=given.logprobs,
+            thinking=given.thinking,
             options=given.options,
             record={"title": question[:80]} if (question := (given.input or "").strip()) else {},
         )

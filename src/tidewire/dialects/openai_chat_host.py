@@ -14,9 +14,11 @@ import msgspec
 from tidewire.core import events as ev
 from tidewire.core.errors import UpstreamError
 from tidewire.core.events import Delta, Event, Reason
+from tidewire.core.ports import ModelInfo, Question
 from tidewire.core.request import Request
 from tidewire.core.sse import Frames
 from tidewire.dialects.openai_messages import write_messages, write_tools
+from tidewire.dialects.openai_models import read_models
 
 _json = msgspec.json.encode
 
@@ -70,13 +72,19 @@ _chunk = msgspec.json.Decoder(_Chunk)
 class ChatHost:
     """`core.ports.Speaker` for OpenAI-compatible hosts."""
 
-    def encode(self, request: Request, model: str) -> bytes:
-        body: dict[str, Any] = {**request.options, "model": model, "messages": write_messages(request.messages)}
+    listing = "/models"
+
+    def models(self, body: bytes) -> list[ModelInfo]:
+        return read_models(body)
+
+    def ask(self, request: Request, model: str) -> Question:
+        options = request.options_for("openai_chat", "openai_responses", "ui_messages")
+        body: dict[str, Any] = {**options, "model": model, "messages": write_messages(request.messages)}
         body["stream"] = True
         body["stream_options"] = {"include_usage": True}
         if request.max_tokens is not None:
             # newer OpenAI models take only the new name, other hosts only the old one: keep the client's
-            name = "max_completion_tokens" if "max_completion_tokens" in request.options else "max_tokens"
+            name = "max_completion_tokens" if "max_completion_tokens" in options else "max_tokens"
             body[name] = request.max_tokens
         if request.temperature is not None:
             body["temperature"] = request.temperature
@@ -90,9 +98,9 @@ class ChatHost:
             body["tool_choice"] = request.tool_choice
         if request.response_format is not None:
             body["response_format"] = request.response_format
-        return _json(body)
+        return Question(path="/chat/completions", body=_json(body))
 
-    def decoder(self) -> ChatDecoder:
+    def decoder(self, request: Request) -> ChatDecoder:
         return ChatDecoder()
 
 

@@ -75,8 +75,13 @@ class Address(msgspec.Struct, frozen=True):
             return False
 
     def target(self, path: str) -> str:
-        """The request target for a path below the base."""
-        return f"{self.base}{path}{'?' + self.query if self.query else ''}"
+        """The request target for a path below the base; a query of the base goes behind the path's own."""
+        mark = "&" if "?" in path else "?"
+        return f"{self.base}{path}{mark + self.query if self.query else ''}"
+
+    def url(self, path: str) -> str:
+        """The whole address of a path below the base, as it is asked for."""
+        return f"{self.scheme}://{self.authority}{self.target(path)}"
 
 
 def proxy_for(address: Address, setting: str | None, environ: Mapping[str, str]) -> Address | None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 import msgspec
 
 from tidewire.core.errors import TidewireError
-from tidewire.providers.compatible import listed
+from tidewire.core.ports import ModelInfo
 from tidewire.providers.http import Host, Timeouts
 
 PORTS: Final[Mapping[str, int]] = {"ollama": 11434, "vllm": 8000, "llamacpp": 8080, "lmstudio": 1234}
@@ -18,6 +18,7 @@ TITLES: Final[Mapping[str, str]] = {
     "vllm": "vLLM",
     "llamacpp": "llama.cpp",
     "lmstudio": "LM Studio",
+    "openai": "OpenAI",
 }
 PROBE: Final = 0.3  # seconds; a server on this machine answers in a few milliseconds
 
@@ -25,36 +26,42 @@ PROBE: Final = 0.3  # seconds; a server on this machine answers in a few millise
 class Found(msgspec.Struct, frozen=True):
     """A host on offer. models: what it listed; [] for one that is not asked before it is used.
 
-    key_env: the environment variable that holds its key. why: a sentence to show.
+    kind: of provider. key_env: the environment variable that holds its key. why: a sentence to show.
     """
 
     name: str
     base_url: str
     models: list[str]
     why: str
+    kind: str = "compatible"
     key_env: str | None = None
 
 
 async def discover(
     environ: Mapping[str, str],
+    listed: Callable[[bytes], Sequence[ModelInfo]],
+    keys: Mapping[str, tuple[str, str]],
     *,
     own_ports: Collection[int] = (),
     ports: Mapping[str, int] = PORTS,
     deadline: float = PROBE,
 ) -> list[Found]:
-    """Local servers first, in the order of `ports`; then OpenAI where OPENAI_API_KEY is set. Takes `deadline` seconds at most.
+    """Local servers first, in the order of `ports`; then the hosts whose key is set. Takes `deadline` seconds at most.
 
-    own_ports are those that this server listens on; it is never offered to itself.
+    listed: reads what a local server answers at /models. keys: kind of host -> its variable and its address; the address may be set in
+    the environment too, as OPENAI_BASE_URL. own_ports are those that this server listens on; it is never offered to itself.
     """
-    probes = [_probe(name, port, deadline) for name, port in ports.items() if port not in own_ports]
+    probes = [_probe(name, port, listed, deadline) for name, port in ports.items() if port not in own_ports]
     found = [one for one in await asyncio.gather(*probes) if one is not None]
-    if environ.get("OPENAI_API_KEY"):
-        base_url = environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1"
-        found.append(Found("openai", base_url, [], "OpenAI, because OPENAI_API_KEY is set", key_env="OPENAI_API_KEY"))
+    for kind, (variable, url) in keys.items():
+        if environ.get(variable):
+            base_url = environ.get(variable.removesuffix("_API_KEY") + "_BASE_URL") or url
+            why = f"{TITLES.get(kind, kind)}, because {variable} is set"
+            found.append(Found(kind, base_url, [], why, kind=kind, key_env=variable))
     return found
 
 
-async def _probe(name: str, port: int, deadline: float) -> Found | None:
+async def _probe(name: str, port: int, listed: Callable[[bytes], Sequence[ModelInfo]], deadline: float) -> Found | None:
     """What answers GET /v1/models there with a list, and is not a Tidewire."""
     base_url = f"http://127.0.0.1:{port}/v1"
     host = Host(base_url, timeouts=Timeouts(connect=deadline), proxy="", idle_connections=0)

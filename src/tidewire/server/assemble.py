@@ -14,17 +14,18 @@ import msgspec
 
 from tidewire.core.ports import Log, Provider, Stage
 from tidewire.core.request import Request
-from tidewire.dialects.openai_chat_host import ChatHost
+from tidewire.dialects.openai_models import read_models
 from tidewire.engine.admission import Admission, Limits
 from tidewire.engine.desk import Desk, Terms
-from tidewire.providers.compatible import Compatible
 from tidewire.providers.extractive import Extractive
 from tidewire.providers.local_hosts import discover
 from tidewire.providers.simulated import Simulated
 from tidewire.retrieval.index import Index
 from tidewire.server.catalogue import Catalogue
+from tidewire.server.hosts import hosted, keys
 from tidewire.server.kinds import KINDS, Parts
 from tidewire.server.load import Load
+from tidewire.server.settings import Provider as Host
 from tidewire.server.settings import Settings
 from tidewire.stages.limit import Limit
 from tidewire.stages.stop import Stop
@@ -120,15 +121,12 @@ async def _providers(settings: Settings, index: Index, own_port: int) -> list[Pr
     names = {p.name for p in out}
     unasked: set[str] = set()
     if settings.models.discover:
-        for found in await discover(os.environ, own_ports=(own_port,)):
+        for found in await discover(os.environ, read_models, keys(), own_ports=(own_port,)):
             if found.name in names:
                 continue
-            key = os.environ.get(found.key_env) if found.key_env else None
-            if key:
+            if found.key_env is not None:
                 unasked.add(found.name)
-            out.append(
-                Compatible(found.name, found.base_url, ChatHost(), api_key=key, prefix=f"{found.name}/", note=found.why)
-            )
+            out.append(hosted(found.kind, found.name, Host(kind=found.kind, base_url=found.base_url), found.why))
     if "extractive" not in names:
         out.append(Extractive(index, interval=1 / settings.retrieval.pace, passages=settings.retrieval.passages))
     return sorted(out, key=lambda p: (isinstance(p, Simulated), p.name in unasked, isinstance(p, Extractive)))

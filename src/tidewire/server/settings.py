@@ -164,11 +164,21 @@ class Provider(Group, frozen=True):
         str,
         Meta(
             min_length=1,
-            description="compatible (speaks OpenAI's Chat Completions), simulated, extractive, or that of another package.",
+            description="One of the hosts in docs/providers.md, compatible (speaks OpenAI's Chat Completions), simulated, "
+            "extractive, or that of another package.",
         ),
     ] = "compatible"
-    base_url: Annotated[str, Meta(description="Address up to and including /v1 (compatible).")] = ""
-    api_key_env: Annotated[str, Meta(description="Name of the environment variable that holds the host's key.")] = ""
+    base_url: Annotated[
+        str, Meta(description="Address that the host's API begins at, for compatible up to and including /v1.")
+    ] = ""
+    api_key_env: Annotated[
+        str, Meta(description="Name of the environment variable that holds the host's key; none: the host's usual one.")
+    ] = ""
+    headers: Annotated[dict[str, str], Meta(description="Headers that go with every request to the host.")] = {}
+    region: Annotated[str, Meta(description="Region of the host's cloud, where it has regions.")] = ""
+    project: Annotated[str, Meta(description="Project or account at the host's cloud, where it needs one.")] = ""
+    credentials: Annotated[str, Meta(description="Credentials file of the host's cloud, where it takes one.")] = ""
+    api_version: Annotated[str, Meta(description="Version of the host's API, where it asks for one.")] = ""
     models: Annotated[list[str], Meta(description="Models on offer; none: what the host lists.")] = []
     connect_s: Annotated[Seconds, Meta(description="Time to connect, TLS included.")] = 5.0
     header_s: Annotated[Seconds, Meta(description="Time until the host's first header.")] = 60.0
@@ -239,9 +249,10 @@ def check(settings: Settings) -> None:
             said = str(wrong).replace("on_disconnect", f"streams.disconnect.{name}", 1)
             raise SettingsError(said, param=f"streams.disconnect.{name}") from None
     for name, provider in settings.providers.items():
-        if provider.kind == "compatible" and not provider.base_url.startswith(("http://", "https://")):
+        given = provider.base_url
+        if (given or provider.kind == "compatible") and not given.startswith(("http://", "https://")):
             raise SettingsError(
-                f"providers.{name}.base_url is {masked('base_url', provider.base_url)!r}; it must be an http:// or https:// "
+                f"providers.{name}.base_url is {masked('base_url', given)!r}; it must be an http:// or https:// "
                 "address up to and including /v1",
                 param=f"providers.{name}.base_url",
             )

@@ -6,11 +6,11 @@ import asyncio
 from typing import Any
 
 import pytest
-from plain_chat import ChatSpeaker, Cup, question, virtually
+from plain_chat import ChatSpeaker, Cup, listed, question, virtually
 
 from tidewire.core.errors import TimedOut, UpstreamError
 from tidewire.core.events import Attempt, Finish, Progress, Timing
-from tidewire.providers.compatible import Compatible
+from tidewire.providers.hosted import Hosted
 from tidewire.providers.http import Timeouts
 from tidewire.providers.local_hosts import discover
 from upstream import Upstream, chat, refuses, says, silent, streams
@@ -18,14 +18,14 @@ from upstream import Upstream, chat, refuses, says, silent, streams
 KEY = "sk-test-abcdefghijklmnop"
 
 
-def host(url: str, **options: Any) -> Compatible:
-    return Compatible("mine", f"{url}/v1", ChatSpeaker(), environ={}, **options)
+def host(url: str, **options: Any) -> Hosted:
+    return Hosted("mine", f"{url}/v1", ChatSpeaker(), environ={}, **options)
 
 
 async def test_an_answer_tells_of_its_attempt_and_ends_with_finish() -> None:
     cup = Cup()
     async with Upstream(says("Hi", "!")) as up:
-        provider = host(up.url, api_key=KEY, prefix="mine/")
+        provider = host(up.url, headers={"Authorization": f"Bearer {KEY}"}, prefix="mine/")
         await provider.answer(question(model="mine/big"), cup)
         await provider.close()
     assert cup.text == "Hi!"
@@ -125,7 +125,7 @@ async def test_cancelling_closes_the_connection_and_the_pause_between_tries() ->
 
 async def test_the_key_is_shown_nowhere() -> None:
     async with Upstream(refuses(401, {"error": {"message": f"wrong key: {KEY}!"}})) as up:
-        provider = host(up.url, api_key=KEY)
+        provider = host(up.url, headers={"Authorization": f"Bearer {KEY}"})
         with pytest.raises(UpstreamError) as caught:
             await provider.answer(question(), Cup())
     assert KEY not in caught.value.message
@@ -167,28 +167,30 @@ async def test_a_host_that_lists_nothing_offers_nothing(script: Any) -> None:
 async def test_a_model_server_on_its_usual_port_is_found() -> None:
     async with Upstream(refuses(200, {"data": [{"id": "llama3"}]})) as up, Upstream(refuses(404)) as other:
         ports = {"ollama": up.port, "vllm": other.port}
-        found = await discover({}, ports=ports)
-        assert await discover({}, ports=ports, own_ports=[up.port]) == []
+        found = await discover({}, listed, {}, ports=ports)
+        assert await discover({}, listed, {}, ports=ports, own_ports=[up.port]) == []
     assert [(f.name, f.base_url, f.models) for f in found] == [("ollama", f"{up.url}/v1", ["llama3"])]
     assert found[0].why == f"found on port {up.port}, where Ollama listens"
 
 
 async def test_a_tidewire_is_never_offered_to_itself() -> None:
     async with Upstream(refuses(200, {"data": [{"id": "x"}]}, server="tidewire/1.0")) as up:
-        assert await discover({}, ports={"vllm": up.port}) == []
+        assert await discover({}, listed, {}, ports={"vllm": up.port}) == []
 
 
 def test_servers_that_say_nothing_cost_one_deadline_together() -> None:
     async def main() -> None:
         async with Upstream(silent) as a, Upstream(silent) as b:
-            assert await discover({}, ports={"ollama": a.port, "vllm": b.port, "lmstudio": 9}) == []
+            assert await discover({}, listed, {}, ports={"ollama": a.port, "vllm": b.port, "lmstudio": 9}) == []
             assert asyncio.get_running_loop().time() < 0.4
 
     virtually(main())
 
 
 async def test_openai_is_on_offer_where_its_key_is_set() -> None:
-    (found,) = await discover({"OPENAI_API_KEY": KEY}, ports={})
+    (found,) = await discover(
+        {"OPENAI_API_KEY": KEY}, listed, {"openai": ("OPENAI_API_KEY", "https://api.openai.com/v1")}, ports={}
+    )
     assert (found.name, found.base_url, found.key_env) == ("openai", "https://api.openai.com/v1", "OPENAI_API_KEY")
     assert KEY not in found.why
 

@@ -1,4 +1,4 @@
-"""Any host that speaks OpenAI's Chat Completions, or another dialect whose speaker is given."""
+"""Any host over HTTP: its dialect is the speaker's, how a request is signed is the signer's, and the rest is the same for all."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import Mapping, Sequence
-from typing import Final, Literal
-
-import msgspec
+from typing import Final, Literal, Protocol
 
 from tidewire.core.errors import TidewireError, TimedOut, UpstreamError
 from tidewire.core.events import Attempt, Event, Progress
@@ -24,7 +22,14 @@ _AGAIN: Final = frozenset({429, 502, 503, 504})
 _UNCONNECTED: Final = frozenset({"upstream_unreachable", "upstream_connect_timeout"})
 
 
-class Compatible:
+class Signer(Protocol):
+    """Makes the headers that prove who asks, where they are not the same for every request."""
+
+    async def sign(self, method: str, url: str, body: bytes) -> Mapping[str, str]:
+        """url: the whole address of this request, as it goes over the wire. Raises UpstreamError or TimedOut."""
+
+
+class Hosted:
     """A `Provider`. Model names: those of `aliases` mean the host's names they map to; of others, `prefix` is taken off."""
 
     def __init__(
@@ -33,9 +38,9 @@ class Compatible:
         base_url: str,
         speaker: Speaker,
         *,
-        api_key: str | None = None,
         headers: Mapping[str, str] | None = None,
-        path: str = "/chat/completions",
+        secrets: Sequence[str] = (),
+        signer: Signer | None = None,
         models: Sequence[str] = (),
         aliases: Mapping[str, str] | None = None,
         prefix: str = "",
@@ -48,18 +53,16 @@ class Compatible:
         proxy: str | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> None:
-        """base_url: up to and including /v1. models: what is on offer; empty, what the host lists.
+        """base_url: what the speaker's paths are put behind. headers: of every request. secrets: masked in what errors quote.
+        models: what is on offer; empty, what the host lists.
 
         retries: more tries before the first token, after a failed connection or a 429, 502, 503 or 504.
         """
-        sent = dict(headers or {})
-        if api_key:
-            sent["Authorization"] = f"Bearer {api_key}"
         self.name = name
         self.host = Host(
             base_url,
-            headers=sent,
-            secrets=[api_key or "", *(headers or {}).values()],
+            headers=headers,
+            secrets=[*secrets, *(headers or {}).values()],
             timeouts=timeouts,
             connections=connections,
             ca_file=ca_file,
@@ -68,23 +71,23 @@ class Compatible:
             environ=environ,
         )
         self._speaker = speaker
-        self._path = path
+        self._signer = signer
         self._models = tuple(models)
         self._aliases = dict(aliases or {})
         self._prefix = prefix
         self._note = note
         self._retries = retries
         self._listed: list[ModelInfo] = []
-        self._listed_until = 0.0
+        self._believed_until = 0.0
         self._listing = asyncio.Lock()
 
     def __repr__(self) -> str:
-        return f"Compatible({self.name!r}, {self.host.address})"
+        return f"Hosted({self.name!r}, {self.host.address})"
 
     async def answer(self, request: Request, sink: Sink) -> None:
         began = self.host.clock()
         model = self.upstream(request.model)
-        body = self._speaker.encode(request, model)
+        asked = self._speaker.ask(request, model)
         reason: Literal["start", "retry"] = "start"
         for n in range(1, self._retries + 2):
             opening: list[Event] = [Attempt(n=n, provider=self.name, model=model, reason=reason)]
@@ -92,7 +95,9 @@ class Compatible:
                 opening.append(Progress(stage="waiting", detail=f"waiting for {self.name}"))
             sink.feed(opening)
             try:
-                await self.host.stream("POST", self._path, body, self._speaker.decoder(), sink, began=began)
+                headers = await self._signed("POST", asked.path, asked.body, asked.headers)
+                decoder = self._speaker.decoder(request)
+                await self.host.stream("POST", asked.path, asked.body, decoder, sink, headers=headers, began=began)
                 return
             except (UpstreamError, TimedOut) as error:
                 pause = _pause(error, n)
@@ -108,12 +113,12 @@ class Compatible:
             return [ModelInfo(id=name, provider=self.name, note=self._note) for name in configured]
         async with self._listing:
             now = time.monotonic()
-            if now >= self._listed_until:
+            if now >= self._believed_until:
                 try:
-                    self._listed = await self._list()
-                    self._listed_until = now + LISTED
+                    self._listed = await self.listed()
+                    self._believed_until = now + LISTED
                 except TidewireError:
-                    self._listed_until = now + UNLISTED
+                    self._believed_until = now + UNLISTED
             return self._listed
 
     async def close(self) -> None:
@@ -123,35 +128,26 @@ class Compatible:
         """The host's own name for a model."""
         return self._aliases.get(model) or model.removeprefix(self._prefix)
 
-    async def _list(self) -> list[ModelInfo]:
-        status, _, body = await self.host.fetch("GET", "/models", deadline=LIST_DEADLINE)
+    async def _signed(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Mapping[str, str]:
+        if self._signer is None:
+            return headers
+        return {**headers, **await self._signer.sign(method, self.host.address.url(path), body)}
+
+    async def listed(self) -> list[ModelInfo]:
+        """What the host lists, asked now. Raises UpstreamError or TimedOut."""
+        path = self._speaker.listing
+        if not path:
+            return []
+        headers = await self._signed("GET", path, b"", {})
+        status, _, body = await self.host.fetch("GET", path, headers=headers, deadline=LIST_DEADLINE)
         if status != 200:
             raise UpstreamError(
                 f"{self.host.address} answered {status} when asked for its models", upstream_status=status
             )
         return [
-            ModelInfo(id=f"{self._prefix}{m.id}", provider=self.name, created=m.created or 0, note=self._note)
-            for m in listed(body)
+            ModelInfo(id=f"{self._prefix}{m.id}", provider=self.name, created=m.created, note=self._note)
+            for m in self._speaker.models(body)
         ]
-
-
-class Listed(msgspec.Struct):
-    """One row of GET /models."""
-
-    id: str
-    created: int | None = None
-
-
-class _Listing(msgspec.Struct):
-    data: list[Listed]
-
-
-def listed(body: bytes) -> list[Listed]:
-    """The rows of a GET /models answer; raises UpstreamError for anything else."""
-    try:
-        return msgspec.json.decode(body, type=_Listing, strict=False).data
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise UpstreamError("the host's list of models is not one", code="upstream_not_json") from None
 
 
 def _pause(error: UpstreamError | TimedOut, n: int) -> float | None:
