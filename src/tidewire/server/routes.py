@@ -13,11 +13,13 @@ from tidewire.console import ASSETS
 from tidewire.core.errors import NotFound, TidewireError
 from tidewire.core.events import ErrorInfo
 from tidewire.core.request import DisconnectPolicy
+from tidewire.dialects.agui import AGUI
 from tidewire.dialects.native import Form, Native
 from tidewire.dialects.openai_chat import OpenAIChat
 from tidewire.dialects.openai_responses import OpenAIResponses
 from tidewire.dialects.ui_messages import UIMessages
 from tidewire.doors.access import Access
+from tidewire.doors.agui import AGUIRoutes
 from tidewire.doors.call import Call, Endpoint, Origins
 from tidewire.doors.native import NativeRoutes
 from tidewire.doors.openai import OpenAIRoutes
@@ -42,6 +44,7 @@ class Policies(msgspec.Struct, frozen=True):
     openai_chat: DisconnectPolicy
     openai_responses: DisconnectPolicy
     ui_messages: DisconnectPolicy
+    agui: DisconnectPolicy
 
 
 class Routes:
@@ -125,6 +128,11 @@ def router(house: House) -> ASGIApp:
     routes.add("/api/chat", chunks.error, post=ui.start)
     routes.add("/api/chat/{id}/stream", chunks.error, get=ui.resume)
     routes.add("/api/chat/{id}/stop", chunks.error, post=ui.stop)
+
+    agents = AGUI("default", when.agui)
+    agui = AGUIRoutes(streaming, agents)
+    routes.add("/agui", agents.error, post=agui.run)
+    routes.add("/agui/{run}", agents.error, get=agui.resume)
 
     console = ConsoleRoutes(ASSETS)
     routes.add("/", shape, open_to_all=True, get=console.page)
