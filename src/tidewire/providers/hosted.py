@@ -10,7 +10,7 @@ from typing import Final, Literal, Protocol
 
 from tidewire.core.errors import TidewireError, TimedOut, UpstreamError
 from tidewire.core.events import Attempt, Event, Progress
-from tidewire.core.ports import ModelInfo, Sink, Speaker
+from tidewire.core.ports import Decoder, ModelInfo, Question, Sink, Speaker
 from tidewire.core.request import Request
 from tidewire.providers.http import Host, Timeouts
 
@@ -95,9 +95,7 @@ class Hosted:
                 opening.append(Progress(stage="waiting", detail=f"waiting for {self.name}"))
             sink.feed(opening)
             try:
-                headers = await self._signed("POST", asked.path, asked.body, asked.headers)
-                decoder = self._speaker.decoder(request)
-                await self.host.stream("POST", asked.path, asked.body, decoder, sink, headers=headers, began=began)
+                await self._exchange(request, asked, self._speaker.decoder(request), sink, began=began)
                 return
             except (UpstreamError, TimedOut) as error:
                 pause = _pause(error, n)
@@ -105,6 +103,11 @@ class Hosted:
                     raise
             await asyncio.sleep(pause)
             reason = "retry"
+
+    async def _exchange(self, request: Request, asked: Question, decoder: Decoder, sink: Sink, *, began: float) -> None:
+        """One try: the question, and all of the answer."""
+        headers = await self._signed("POST", asked.path, asked.body, asked.headers)
+        await self.host.stream("POST", asked.path, asked.body, decoder, sink, headers=headers, began=began)
 
     async def models(self) -> Sequence[ModelInfo]:
         """What is configured; else what the host lists, believed for a minute. A host that is down offers what it last did."""

@@ -74,7 +74,7 @@ class Host:
         self,
         method: str,
         path: str,
-        body: bytes,
+        body: bytes | None,
         decoder: Decoder,
         sink: Sink,
         *,

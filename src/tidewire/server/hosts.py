@@ -11,7 +11,9 @@ import msgspec
 from tidewire.core.errors import SettingsError
 from tidewire.core.ports import Speaker
 from tidewire.dialects.openai_chat_host import ChatHost
+from tidewire.dialects.openai_responses_host import ResponsesHost
 from tidewire.providers.answers import Timeouts
+from tidewire.providers.background import Background
 from tidewire.providers.hosted import Hosted, Signer
 from tidewire.server import settings as s
 
@@ -27,7 +29,8 @@ class HostKind(msgspec.Struct, frozen=True, kw_only=True):
 
     speaker: its dialect, from its settings. base_url: where it is, unless the settings say. key_env: the environment variable that
     holds its key, unless the settings say; where that is set the host is offered without being configured. keyed: headers that carry the
-    key. signer: where headers differ from request to request, made from the settings, the key and the base URL.
+    key. signer: where headers differ from request to request, made from the settings, the key and the base URL. provider: what asks it.
+    usual: offered without being configured where its key is set.
     """
 
     speaker: Callable[[s.Provider], Speaker]
@@ -35,12 +38,21 @@ class HostKind(msgspec.Struct, frozen=True, kw_only=True):
     key_env: str = ""
     keyed: Callable[[str], Headers] = bearer
     signer: Callable[[s.Provider, str | None], Signer | None] = lambda given, key: None
+    provider: type[Hosted] = Hosted
+    usual: bool = True
 
 
 HOSTS: Final[dict[str, HostKind]] = {
     "compatible": HostKind(speaker=lambda given: ChatHost()),
     "openai": HostKind(
         speaker=lambda given: ChatHost(), base_url="https://api.openai.com/v1", key_env="OPENAI_API_KEY"
+    ),
+    "openai-responses": HostKind(
+        speaker=lambda given: ResponsesHost(background=given.background),
+        base_url="https://api.openai.com/v1",
+        key_env="OPENAI_API_KEY",
+        provider=Background,
+        usual=False,  # the key is openai's, which is offered then
     ),
 }
 
@@ -56,7 +68,7 @@ def hosted(kind: str, name: str, given: s.Provider, note: str = "") -> Hosted:
             "setting out",
             param=f"providers.{name}.api_key_env",
         )
-    return Hosted(
+    return row.provider(
         name,
         given.base_url or row.base_url,
         row.speaker(given),
@@ -78,4 +90,6 @@ def hosted(kind: str, name: str, given: s.Provider, note: str = "") -> Hosted:
 
 def keys() -> dict[str, tuple[str, str]]:
     """The hosts that are offered where their key is set: kind -> variable and address."""
-    return {kind: (row.key_env, row.base_url) for kind, row in HOSTS.items() if row.key_env and row.base_url}
+    return {
+        kind: (row.key_env, row.base_url) for kind, row in HOSTS.items() if row.usual and row.key_env and row.base_url
+    }

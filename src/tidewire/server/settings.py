@@ -187,6 +187,9 @@ class Provider(Group, frozen=True):
     idle_s: Annotated[Seconds, Meta(description="Longest silence between two tokens.")] = 60.0
     retries: Annotated[int, Meta(ge=0, le=10, description="More tries, before the first token only.")] = 1
     connections: Annotated[Count, Meta(description="Connections to this host.")] = 2000
+    background: Annotated[
+        bool, Meta(description="Answers go on at the host without a connection, where it can (openai-responses).")
+    ] = False
     proxy: Annotated[str, Meta(description="HTTP proxy; none: HTTPS_PROXY and NO_PROXY of the environment.")] = ""
     ca_file: Annotated[str, Meta(description="Certificates to trust (PEM file); none: the system's.")] = ""
 
