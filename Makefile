@@ -23,12 +23,12 @@ setup: $(DEV) ## Create .venv with everything for development
 
 test: $(DEV) system test-python test-web ## Run every test, after installing what they need
 
-test-python: $(DEV) $(if $(NPM),tests/end_to_end/ai_sdk/node_modules/.package-lock.json web/node_modules/.package-lock.json)
+test-python: $(DEV) $(if $(NPM),tests/end_to_end/ai_sdk/node_modules/.package-lock.json tests/end_to_end/ag_ui/node_modules/.package-lock.json web/node_modules/.package-lock.json)
 	@$(BIN)/python -m pytest $(ARGS)
 
 test-web: $(if $(NPM),web/node_modules/.package-lock.json)
 ifeq ($(NPM),)
-	@echo "npm is not here: the tests of web/ and of the AI SDK are skipped"
+	@echo "npm is not here: the tests of web/, the AI SDK and AG-UI are skipped"
 else
 	@cd web && npm test --silent
 endif
@@ -56,7 +56,7 @@ system: # a browser and nginx for the tests, where this machine lets us
 	@sh tools/system_packages.sh
 
 clean: ## Remove .venv and what builds leave behind
-	@rm -rf .venv dist build web/node_modules tests/end_to_end/ai_sdk/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf .venv dist build web/node_modules tests/end_to_end/ai_sdk/node_modules tests/end_to_end/ag_ui/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(USE): pyproject.toml tools/environment.sh
 	@sh tools/environment.sh .

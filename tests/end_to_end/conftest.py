@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import shutil
 import socket
+import subprocess
 
 import pytest
 
@@ -42,3 +45,41 @@ async def server_url(tmp_path):
 def serve(tmp_path):
     """serve() is a server on disk; entered again, it finds what the one before has kept."""
     return lambda: running(tmp_path, Log(durability="process"))
+
+
+def packages_of(folder):
+    """The npm packages of a folder's lock file, installed once; the tests that need them are skipped where npm is not."""
+    npm = shutil.which("npm")
+    if npm is None or shutil.which("node") is None:
+        pytest.skip("node and npm are not installed")
+    installed = folder / "node_modules" / ".package-lock.json"
+    if installed.exists() and installed.stat().st_mtime > (folder / "package-lock.json").stat().st_mtime:
+        return
+    done = subprocess.run([npm, "ci"], cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    if done.returncode:
+        pytest.skip(f"npm could not install the packages: {done.stderr.strip().splitlines()[-1:]}")
+
+
+async def played(folder, address, scenario):
+    """What talk.mjs of a folder saw in one scenario."""
+    process = await asyncio.create_subprocess_exec(
+        "node", "talk.mjs", address, scenario, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    try:
+        out, err = await asyncio.wait_for(process.communicate(), 60)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode == 0, err.decode()
+    return json.loads(out)
+
+
+@pytest.fixture
+def npm_packages():
+    return packages_of
+
+
+@pytest.fixture
+def talk(server_url):
+    return lambda folder, scenario: played(folder, server_url, scenario)

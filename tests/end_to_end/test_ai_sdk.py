@@ -2,47 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
 HERE = Path(__file__).parent / "ai_sdk"
-INSTALLED = HERE / "node_modules" / ".package-lock.json"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def packages():
-    """The packages of the lock file, installed once."""
-    npm = shutil.which("npm")
-    if npm is None or shutil.which("node") is None:
-        pytest.skip("node and npm are not installed")
-    if INSTALLED.exists() and INSTALLED.stat().st_mtime > (HERE / "package-lock.json").stat().st_mtime:
-        return
-    done = subprocess.run([npm, "ci"], cwd=HERE, capture_output=True, text=True, timeout=120, check=False)
-    if done.returncode:
-        pytest.skip(f"npm could not install the packages: {done.stderr.strip().splitlines()[-1:]}")
 
 
 @pytest.fixture
-def play(server_url):
-    async def play(scenario: str):
-        process = await asyncio.create_subprocess_exec(
-            "node", "talk.mjs", server_url, scenario, cwd=HERE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-        try:
-            out, err = await asyncio.wait_for(process.communicate(), 60)
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        assert process.returncode == 0, err.decode()
-        return json.loads(out)
-
-    return play
+def play(npm_packages, talk):
+    npm_packages(HERE)
+    return lambda scenario: talk(HERE, scenario)
 
 
 def words(message) -> str:

@@ -220,14 +220,13 @@ def _part(part: Any, at: str) -> Content:
         return Text(part["text"])
     if kind == "binary":  # what 0.x clients send
         media = part.get("mimeType")
-        known = {"image": "image", "audio": "audio", "video": "video"}
-        name = known.get(media.partition("/")[0], "document") if isinstance(media, str) else "document"
+        family = media.partition("/")[0] if isinstance(media, str) else ""
         source: dict[str, Any] = {"mimeType": media}
         for given, meant in (("data", "data"), ("url", "url"), ("id", "file")):
             if isinstance(part.get(given), str):
                 source |= {"type": meant, "value": part[given]}
                 break
-        return _media(name, source, part.get("filename"), at)
+        return _media(family if family in _MEDIA else "document", source, part.get("filename"), at)
     if kind in _MEDIA:
         about = part.get("metadata")
         name = about.get("filename") if isinstance(about, dict) else None

@@ -46,12 +46,14 @@ def read(status: int, headers: dict[str, str], body: bytes) -> Answer:
     text = "".join(part["text"] for part in said("text"))
     thinking = "".join(part["text"] for part in said("thinking"))
     if error := closed.get("error"):
-        return Answer(text, thinking, finish="error", error=(None if parts else error.get("status", 500), error["message"]))
+        return Answer(
+            text, thinking, finish="error", error=(None if parts else error.get("status", 500), error["message"])
+        )
     used = closed.get("input_tokens"), closed.get("output_tokens"), closed.get("cached_tokens")
     return Answer(
         text,
         thinking,
         tuple((part["name"], json.loads(part["text"])) for part in said("tool_call")),
         closed["reason"],
-        None if used[:2] == (None, None) else Usage(*used),
+        None if used[0] is None else Usage(*used),
     )
