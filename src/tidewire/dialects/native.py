@@ -194,6 +194,7 @@ class Document:
         self._parts: dict[int, ev.PartStarted] = {}
         self._texts: dict[int, list[str]] = {}
         self._citations: list[ev.Citation] = []
+        self._checked: list[ev.Checked] = []
         self._closed: ev.Closed | None = None
 
     def feed(self, entries: Sequence[Entry]) -> bytes:
@@ -206,6 +207,8 @@ class Document:
                 self._texts[event.part] = []
             elif type(event) is ev.Citation:
                 self._citations.append(event)
+            elif type(event) is ev.Checked:
+                self._checked.append(event)
             elif type(event) is ev.Closed:
                 self._closed = event
                 self.failure = event.error
@@ -231,6 +234,9 @@ class Document:
         out["citations"] = [
             {k: v for k, v in msgspec.to_builtins(c).items() if k not in ("type", "seq", "at")} for c in self._citations
         ]
+        if self._checked:
+            problems = [problem for checked in self._checked for problem in checked.problems]
+            out["checked"] = {"valid": not problems, "problems": problems}
         if closed is not None:
             out["reason"] = closed.reason
             out["usage"] = {"input": closed.input_tokens, "output": closed.output_tokens}

@@ -29,6 +29,7 @@ from tidewire.server.settings import Provider as Host
 from tidewire.server.settings import Settings
 from tidewire.stages.limit import Limit
 from tidewire.stages.stop import Stop
+from tidewire.stages.structured import Structured
 from tidewire.stores.memory import MemoryLog
 from tidewire.stores.sqlite import SqliteLog
 from tidewire.telemetry.looplag import LoopLag
@@ -56,6 +57,8 @@ def stages(request: Request) -> list[Stage]:
         out.append(Stop(request.stop))
     if request.max_tokens is not None:
         out.append(Limit(request.max_tokens))
+    if request.response_format is not None and request.response_format.get("type") in ("json_object", "json_schema"):
+        out.append(Structured(request.response_format))
     return out
 
 
