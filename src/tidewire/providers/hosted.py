@@ -18,7 +18,7 @@ LISTED: Final = 60.0  # seconds that a list of models is believed
 UNLISTED: Final = 5.0  # seconds until a host that did not list them is asked again
 LIST_DEADLINE: Final = 3.0
 PATIENCE: Final = 5.0  # seconds: a host that asks for a longer pause is not waited for
-_AGAIN: Final = frozenset({429, 502, 503, 504})
+_AGAIN: Final = frozenset({429, 502, 503, 504, 529})  # 529: overloaded, Anthropic's own
 _UNCONNECTED: Final = frozenset({"upstream_unreachable", "upstream_connect_timeout"})
 
 

@@ -19,6 +19,7 @@ TITLES: Final[Mapping[str, str]] = {
     "llamacpp": "llama.cpp",
     "lmstudio": "LM Studio",
     "openai": "OpenAI",
+    "anthropic": "Anthropic",
 }
 PROBE: Final = 0.3  # seconds; a server on this machine answers in a few milliseconds
 

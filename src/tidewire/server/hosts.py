@@ -10,6 +10,7 @@ import msgspec
 
 from tidewire.core.errors import SettingsError
 from tidewire.core.ports import Speaker
+from tidewire.dialects.anthropic_host import VERSION, MessagesHost
 from tidewire.dialects.openai_chat_host import ChatHost
 from tidewire.dialects.openai_responses_host import ResponsesHost
 from tidewire.providers.answers import Timeouts
@@ -43,6 +44,12 @@ class HostKind(msgspec.Struct, frozen=True, kw_only=True):
 
 
 HOSTS: Final[dict[str, HostKind]] = {
+    "anthropic": HostKind(
+        speaker=lambda given: MessagesHost(given.api_version),
+        base_url="https://api.anthropic.com",
+        key_env="ANTHROPIC_API_KEY",
+        keyed=lambda key: {"x-api-key": key, "anthropic-version": VERSION},
+    ),
     "compatible": HostKind(speaker=lambda given: ChatHost()),
     "openai": HostKind(
         speaker=lambda given: ChatHost(), base_url="https://api.openai.com/v1", key_env="OPENAI_API_KEY"
