@@ -8,7 +8,7 @@ DEV := .venv/.tidewire-installed-dev
 NPM := $(shell command -v npm 2>/dev/null)
 export PYTHON
 
-.PHONY: help demo serve setup test test-python test-web check bench profile schema web system clean
+.PHONY: help demo serve setup test test-python test-web check bench profile schema matrix fuzz web system clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile | expand -t 20
@@ -48,6 +48,12 @@ profile: $(DEV) ## Show where the time of one token goes
 
 schema: $(DEV) ## Write the JSON schema of the events beside the protocol
 	@$(BIN)/python tools/schema.py
+
+matrix: $(DEV) ## Write docs/matrix.md: every model host in every dialect
+	@$(BIN)/python tools/matrix_page.py
+
+fuzz: $(DEV) ## Feed every decoder broken answers: make fuzz [ARGS="--inputs 200000 --only anthropic"]
+	@$(BIN)/python tools/fuzz.py $(ARGS)
 
 web: web/node_modules/.package-lock.json ## Build the console into the package
 	@cd web && npm run build --silent
