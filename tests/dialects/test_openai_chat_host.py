@@ -229,7 +229,11 @@ ONE = chunk({"content": "one "})
         (ONE + b'data: {"choices":[{"delta":{"content":"\xff"}}]}\n\n', "one ", "upstream_bad_event"),
         (ONE + chunk(finish="error"), "one ", "upstream_error"),
         (ONE + chunk(finish="abort"), "one ", "upstream_abort"),
-        (ONE + chunk({"tool_calls": [{"index": 0, "function": {"arguments": "{"}}]}), "one ", "upstream_bad_tool_call"),
+        (
+            ONE + chunk({"tool_calls": [{"index": 0, "function": {"arguments": "{"}}]}) + chunk(finish="stop"),
+            "one ",
+            "upstream_bad_tool_call",
+        ),
     ],
 )
 def test_an_answer_that_goes_wrong_keeps_what_came_before(wire, text, code):
@@ -311,8 +315,12 @@ def test_a_call_without_an_id_gets_one():
     assert name == "f"
 
 
-def test_a_refusal_is_text():
-    assert texts(decoded(chunk({"refusal": "I cannot."}) + chunk(finish="stop") + DONE)[0], "text") == "I cannot."
+def test_a_refusal_is_a_part_of_its_own():
+    said = chunk({"content": "Well. "}) + chunk({"refusal": "I can"}) + chunk({"refusal": "not."})
+    events, error = decoded(said + chunk(finish="stop") + DONE)
+    assert error is None
+    well_formed(events)
+    assert (texts(events, "text"), texts(events, "refusal")) == ("Well. ", "I cannot.")
 
 
 def test_a_second_choice_is_left_out():

@@ -1,4 +1,4 @@
-"""OpenAI Chat Completions, the side that faces clients: parse, stream, whole. n is 1.
+"""OpenAI Chat Completions, the side that faces clients: parse, and a log as chunks. As one document: openai_chat_document.py.
 
 Source: the OpenAI API reference, "Chat" and "Streaming", and the types of the official Python SDK.
 """
@@ -14,21 +14,15 @@ from tidewire.core import events as ev
 from tidewire.core.errors import BadRequest
 from tidewire.core.events import Delta, Entry, ErrorInfo, Reason
 from tidewire.core.ports import Meta
-from tidewire.core.request import CANCEL, DisconnectPolicy, Request
+from tidewire.core.request import CANCEL, DisconnectPolicy, Request, Thinking
 from tidewire.dialects import body, policy
-from tidewire.dialects.openai_messages import error_object, failure, read_messages, read_tools
+from tidewire.dialects.openai_chat_document import FINISH, Completion, annotation, logprobs, usage_object
+from tidewire.dialects.openai_messages import error_object, failure, read_messages, read_tools, signed
 
 _json = msgspec.json.Encoder().encode
 
-FINISH: Final[dict[Reason, str]] = {
-    "stop": "stop",
-    "stop_string": "stop",
-    "length": "length",
-    "time_limit": "length",
-    "size_limit": "length",
-    "tool_calls": "tool_calls",
-    "content_filter": "content_filter",
-}
+MOST: Final = 128  # choices of one request, OpenAI's own limit
+TOP: Final = 20  # alternatives a token, likewise
 
 
 class _Body(msgspec.Struct):
@@ -46,6 +40,10 @@ class _Body(msgspec.Struct):
     tool_choice: Any = None
     response_format: dict[str, Any] | None = None
     logprobs: bool | None = None
+    top_logprobs: int | None = None
+    reasoning_effort: str | None = None
+    functions: Any = None
+    function_call: Any = None
     time_limit: float | None = None
 
 
@@ -63,10 +61,9 @@ class OpenAIChat:
 
     def parse(self, raw: bytes, headers: dict[str, str]) -> tuple[Request, bool]:
         given, plain = body.read(raw, _Body)
-        if given.n not in (None, 1):
-            raise BadRequest(f"n is {given.n}; one answer a request is served here: send n requests", param="n")
-        if given.logprobs:
-            raise BadRequest("logprobs are not served here; leave the field out", param="logprobs")
+        n, logprobs = _choices(given)
+        if given.functions or given.function_call:
+            raise BadRequest("functions are the older form of tools; send tools and tool_choice", param="functions")
         limit = given.max_completion_tokens if given.max_completion_tokens is not None else given.max_tokens
         if limit is not None and limit < 1:
             raise BadRequest(f"the token limit is {limit}; it must be at least 1", param="max_tokens")
@@ -76,6 +73,9 @@ class OpenAIChat:
         options = body.rest(plain, KNOWN)
         if given.max_completion_tokens is not None:
             options["max_completion_tokens"] = given.max_completion_tokens
+        record: dict[str, Any] = {"usage": True} if (given.stream_options or {}).get("include_usage") else {}
+        if n != 1:
+            record["n"] = n
         request = Request(
             model=given.model,
             messages=read_messages(given.messages),
@@ -89,8 +89,11 @@ class OpenAIChat:
             response_format=given.response_format,
             time_limit=given.time_limit,
             on_disconnect=policy.asked(headers, self._on_disconnect),
+            n=n,
+            logprobs=logprobs,
+            thinking=None if given.reasoning_effort is None else Thinking(effort=given.reasoning_effort),
             options=options,
-            record={"usage": True} if (given.stream_options or {}).get("include_usage") else {},
+            record=record,
         )
         return request, bool(given.stream)
 
@@ -110,6 +113,19 @@ class OpenAIChat:
         return _json({"error": error_object(info)})
 
 
+def _choices(given: _Body) -> tuple[int, int | None]:
+    """How many answers, and how many alternatives a token: None for no log probabilities at all."""
+    n = 1 if given.n is None else given.n
+    if not 1 <= n <= MOST:
+        raise BadRequest(f"n is {n}; it may be 1 to {MOST}", param="n")
+    top = given.top_logprobs
+    if top is not None and not given.logprobs:
+        raise BadRequest("top_logprobs is set and logprobs is not; set logprobs to true", param="top_logprobs")
+    if top is not None and not 0 <= top <= TOP:
+        raise BadRequest(f"top_logprobs is {top}; it may be 0 to {TOP}", param="top_logprobs")
+    return n, (top or 0) if given.logprobs else None
+
+
 class Chunks:
     """A log as `chat.completion.chunk` events, ended by [DONE]."""
 
@@ -118,10 +134,13 @@ class Chunks:
         "_before",
         "_behind",
         "_calls",
+        "_choices",
         "_delta",
+        "_ended",
         "_head",
+        "_n",
         "_part",
-        "_started",
+        "_parts",
         "_tail",
         "_usage",
         "ended",
@@ -142,8 +161,11 @@ class Chunks:
         self._around: dict[int, tuple[bytes, bytes]] = {}  # what stands around a part's text
         self._part = -1  # whose text came last, and what stands around it
         self._before = self._behind = b""
-        self._calls = 0
-        self._started = False
+        self._n: int = meta.record.get("n", 1)
+        self._parts: dict[int, ev.PartStarted] = {}
+        self._calls: dict[int, int] = {}  # a tool call's part -> its number within its choice
+        self._choices: dict[int, int] = {}  # choice -> calls so far; those that have begun
+        self._ended: set[int] = set()
 
     def feed(self, entries: Sequence[Entry]) -> bytes:
         if len(entries) == 1 and type(event := entries[0].event) is Delta:  # the usual batch: one token
@@ -164,35 +186,71 @@ class Chunks:
                 out.append(b"%s%s%s" % (before, _json(event.text), behind))
             elif type(event) is ev.PartStarted:
                 self._begin(event, out)
-            elif type(event) is ev.Citation:
-                out.append(self._citation(event))
             elif type(event) is ev.Closed:
                 self._close(event, out)
+            else:
+                self._other(event, out)
         return b"".join(out)
 
+    def _to(self, choice: int) -> bytes:
+        """What stands before a delta of this choice."""
+        return self._delta if choice == 0 else self._head + b'"choices":[{"index":%d,"delta":{' % choice
+
     def _begin(self, event: ev.PartStarted, out: list[bytes]) -> None:
-        if not self._started:
-            self._started = True
-            out.append(self._delta + b'"role":"assistant","content":""' + self._tail)
+        part, choice = event.part, event.choice
+        delta, tail = self._to(choice), self._tail
+        self._parts[part] = event
+        if choice not in self._choices:
+            self._choices[choice] = 0
+            out.append(delta + b'"role":"assistant","content":""' + tail)
         if event.kind == "text":
-            self._around[event.part] = self._delta + b'"content":', self._tail
+            self._around[part] = delta + b'"content":', tail
         elif event.kind == "thinking":
-            self._around[event.part] = self._delta + b'"reasoning_content":', self._tail
+            self._around[part] = delta + b'"reasoning_content":', tail
+        elif event.kind == "refusal":
+            self._around[part] = delta + b'"refusal":', tail
+        elif event.kind == "audio":
+            self._around[part] = delta + b'"audio":{"transcript":', b"}" + tail
         elif event.kind == "tool_call":
-            index = self._calls
-            self._calls += 1
+            index = self._calls[part] = self._choices[choice]
+            self._choices[choice] += 1
             call = {
                 "index": index,
                 "id": event.call,
                 "type": "function",
                 "function": {"name": event.name, "arguments": ""},
             }
-            out.append(self._delta + b'"tool_calls":[%s]' % _json(call) + self._tail)
-            before = self._delta + b'"tool_calls":[{"index":%d,"function":{"arguments":' % index
-            self._around[event.part] = before, b"}}]" + self._tail
+            out.append(delta + b'"tool_calls":[%s]' % _json(call) + tail)
+            self._around[part] = delta + b'"tool_calls":[{"index":%d,"function":{"arguments":' % index, b"}}]" + tail
 
-    def _citation(self, event: ev.Citation) -> bytes:
-        return self._delta + b'"annotations":[%s]' % _json(annotation(event)) + self._tail
+    def _other(self, event: ev.Event, out: list[bytes]) -> None:
+        """What comes seldom. Events that this protocol has no word for add nothing."""
+        said: bytes | None = None
+        part = getattr(event, "part", -1)
+        started = self._parts.get(part)
+        if type(event) is ev.ChoiceEnded:
+            self._end(event.choice, event.reason, out)
+        elif type(event) is ev.Citation:
+            said = b'"annotations":[%s]' % _json(annotation(event))
+        elif type(event) is ev.Blob and started is not None and started.kind == "audio":
+            said = b'"audio":{"data":%s}' % _json(event.data)
+        elif type(event) is ev.Signature and started is not None:
+            if started.kind == "audio":
+                said = b'"audio":{"id":%s}' % _json(event.value)
+            elif started.kind == "tool_call":
+                said = b'"tool_calls":[%s]' % _json({"index": self._calls[part]} | signed(event.value))
+        elif type(event) is ev.Logprobs and started is not None:
+            value = _json(logprobs(event.content if started.kind != "refusal" else None, None))
+            if started.kind == "refusal":
+                value = _json(logprobs(None, event.content))
+            out.append(self._to(started.choice) + b'},"logprobs":%s,"finish_reason":null}]}\n\n' % value)
+        if said is not None:
+            out.append(self._to(started.choice if started is not None else 0) + said + self._tail)
+
+    def _end(self, choice: int, reason: Reason, out: list[bytes]) -> None:
+        self._ended.add(choice)
+        finish = _json(FINISH.get(reason, "stop"))
+        out.append(self._to(choice) + b'},"logprobs":null,"finish_reason":%s}]}\n\n' % finish)
 
     def _close(self, event: ev.Closed, out: list[bytes]) -> None:
         self.ended = True
@@ -201,89 +259,9 @@ class Chunks:
             self.failure = error
             out.append(b"data: %s\n\n" % _json({"error": error_object(error)}))
         else:
-            finish = _json(FINISH[event.reason])
-            out.append(
-                self._head + b'"choices":[{"index":0,"delta":{},"logprobs":null,"finish_reason":%s}]}\n\n' % finish
-            )
+            for choice in range(self._n):
+                if choice not in self._ended:
+                    self._end(choice, event.reason, out)
             if self._usage:
                 out.append(self._head + b'"choices":[],"usage":%s}\n\n' % _json(usage_object(event)))
         out.append(b"data: [DONE]\n\n")
-
-
-class Completion:
-    """A log as one `chat.completion` document at its end."""
-
-    def __init__(self, meta: Meta) -> None:
-        self.ended = False
-        self.failure: ErrorInfo | None = None
-        self._meta = meta
-        self._kinds: dict[int, ev.PartStarted] = {}
-        self._texts: dict[int, list[str]] = {}
-        self._annotations: list[dict[str, Any]] = []
-
-    def feed(self, entries: Sequence[Entry]) -> bytes:
-        for entry in entries:
-            event = entry.event
-            if type(event) is Delta:
-                self._texts[event.part].append(event.text)
-            elif type(event) is ev.PartStarted:
-                self._kinds[event.part] = event
-                self._texts[event.part] = []
-            elif type(event) is ev.Citation:
-                self._annotations.append(annotation(event))
-            elif type(event) is ev.Closed:
-                self.ended = True
-                self.failure = failure(event)
-                return b"" if self.failure is not None else self._document(event)
-        return b""
-
-    def _joined(self, kind: str) -> str:
-        return "".join(t for part, texts in self._texts.items() if self._kinds[part].kind == kind for t in texts)
-
-    def _document(self, event: ev.Closed) -> bytes:
-        calls = [
-            {
-                "id": started.call,
-                "type": "function",
-                "function": {"name": started.name, "arguments": "".join(self._texts[part])},
-            }
-            for part, started in self._kinds.items()
-            if started.kind == "tool_call"
-        ]
-        text = self._joined("text")
-        message: dict[str, Any] = {"role": "assistant", "content": text if text or not calls else None, "refusal": None}
-        if thinking := self._joined("thinking"):
-            message["reasoning_content"] = thinking
-        if calls:
-            message["tool_calls"] = calls
-        if self._annotations:
-            message["annotations"] = self._annotations
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": FINISH[event.reason]}
-        return _json(
-            {
-                "id": self._meta.stream,
-                "object": "chat.completion",
-                "created": self._meta.created // 1000,
-                "model": self._meta.model,
-                "choices": [choice],
-                "usage": usage_object(event),
-            }
-        )
-
-
-def usage_object(event: ev.Closed) -> dict[str, int]:
-    prompt, completion = event.input_tokens or 0, event.output_tokens or 0
-    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
-
-
-def annotation(event: ev.Citation) -> dict[str, Any]:
-    """A citation in OpenAI's own shape."""
-    return {
-        "type": "url_citation",
-        "url_citation": {
-            "start_index": event.start,
-            "end_index": event.end,
-            "title": event.title,
-            "url": event.uri or event.source,
-        },
-    }

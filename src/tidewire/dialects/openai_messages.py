@@ -9,7 +9,19 @@ import msgspec
 
 from tidewire.core.errors import BadRequest, Cancelled
 from tidewire.core.events import Closed, ErrorInfo
-from tidewire.core.request import Content, Image, Message, Role, Text, Tool, ToolCall, ToolResult
+from tidewire.core.request import (
+    Audio,
+    Content,
+    File,
+    Image,
+    Message,
+    Role,
+    Text,
+    Thought,
+    Tool,
+    ToolCall,
+    ToolResult,
+)
 
 ROLES: dict[str, Role] = {
     "system": "system",
@@ -37,28 +49,67 @@ def _message(raw: Any, at: str) -> Message:
         raise BadRequest(
             f"{at}.role is {str(raw.get('role'))[:40]!r}; it may be {', '.join(ROLES)}", param=f"{at}.role"
         )
-    content: list[Content] = []
+    name = raw.get("name") if isinstance(raw.get("name"), str) else None
     if role == "tool":
-        call = raw.get("tool_call_id") or raw.get("name") or ""
-        text = "".join(c.text for c in _content(raw.get("content"), at) if isinstance(c, Text))
-        return Message(role=role, content=[ToolResult(call=str(call), text=text)])
+        return _result(raw, name, at)
+    content: list[Content] = []
+    if role == "assistant":
+        thought = raw.get("reasoning_content") or raw.get("reasoning")
+        if isinstance(thought, str) and thought:
+            content.append(Thought(thought))
     content.extend(_content(raw.get("content"), at))
+    if isinstance(raw.get("refusal"), str):
+        content.append(Text(raw["refusal"]))
+    if raw.get("audio") is not None:
+        raise BadRequest(
+            f"{at}.audio names what the host said earlier, which is not kept here; send its transcript as content",
+            code="unsupported_value",
+            param=f"{at}.audio",
+        )
     calls = raw.get("tool_calls") or []
     if not isinstance(calls, list):
         raise BadRequest(f"{at}.tool_calls is not a list", param=f"{at}.tool_calls")
-    for call in calls:
-        function = call.get("function") if isinstance(call, dict) else None
-        if not isinstance(function, dict):
-            raise BadRequest(f"{at}.tool_calls holds something that is not a function call", param=f"{at}.tool_calls")
-        content.append(
-            ToolCall(
-                call=str(call.get("id", "")),
-                name=str(function.get("name", "")),
-                arguments=str(function.get("arguments", "")),
-            )
-        )
-    name = raw.get("name")
-    return Message(role=role, content=content, name=name if isinstance(name, str) else None)
+    content.extend(_call(call, at) for call in calls)
+    if isinstance(older := raw.get("function_call"), dict):
+        content.append(_call({"id": older.get("name"), "function": older}, at))
+    return Message(role=role, content=content, name=name)
+
+
+def _result(raw: dict[str, Any], name: str | None, at: str) -> Message:
+    """What a tool answered. The older role "function" names the tool in place of the call."""
+    parts = _content(raw.get("content"), at)
+    result = ToolResult(
+        call=str(raw.get("tool_call_id") or name or ""),
+        text="".join(c.text for c in parts if isinstance(c, Text)),
+        images=[c for c in parts if isinstance(c, Image)],
+        name=name,
+    )
+    return Message(role="tool", content=[result])
+
+
+def _call(call: Any, at: str) -> ToolCall:
+    function = call.get("function") if isinstance(call, dict) else None
+    if not isinstance(function, dict):
+        raise BadRequest(f"{at}.tool_calls holds something that is not a function call", param=f"{at}.tool_calls")
+    arguments = function.get("arguments", "")
+    return ToolCall(
+        call=str(call.get("id") or ""),
+        name=str(function.get("name") or ""),
+        arguments=arguments if isinstance(arguments, str) else msgspec.json.encode(arguments).decode(),
+        signature=signature_in(call.get("extra_content")),
+    )
+
+
+def signature_in(extra: Any) -> str | None:
+    """The proof that Gemini gives with a tool call, where its Chat Completions endpoint puts it."""
+    google = extra.get("google") if isinstance(extra, dict) else None
+    value = google.get("thought_signature") if isinstance(google, dict) else None
+    return value if isinstance(value, str) else None
+
+
+def signed(value: str) -> dict[str, Any]:
+    """What `signature_in` reads."""
+    return {"extra_content": {"google": {"thought_signature": value}}}
 
 
 def _content(raw: Any, at: str) -> list[Content]:
@@ -68,50 +119,103 @@ def _content(raw: Any, at: str) -> list[Content]:
         return [Text(raw)]
     if not isinstance(raw, list):
         raise BadRequest(f"{at}.content is neither text nor a list of parts", param=f"{at}.content")
-    out: list[Content] = []
-    for i, part in enumerate(raw):
-        where = f"{at}.content[{i}]"
-        kind = part.get("type") if isinstance(part, dict) else None
-        if kind in ("text", "input_text", "output_text", "refusal"):
-            text = part.get("text", part.get("refusal"))
-            if not isinstance(text, str):
-                raise BadRequest(f"{where}.text is not text", param=where)
-            out.append(Text(text))
-        elif kind == "image_url":
-            image = part.get("image_url")
-            url = image.get("url") if isinstance(image, dict) else image
-            if not isinstance(url, str):
-                raise BadRequest(f"{where}.image_url has no url", param=where)
-            out.append(Image(url=url, detail=image.get("detail") if isinstance(image, dict) else None))
-        else:
-            raise BadRequest(f"{where}.type is {str(kind)[:40]!r}; it may be text or image_url", param=f"{where}.type")
-    return out
+    return [_part(part, f"{at}.content[{i}]") for i, part in enumerate(raw)]
 
 
-def write_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """Our messages as Chat Completions messages."""
+def _part(part: Any, at: str) -> Content:
+    kind = part.get("type") if isinstance(part, dict) else None
+    if kind in ("text", "input_text", "output_text", "refusal"):
+        text = part.get("text", part.get("refusal"))
+        if not isinstance(text, str):
+            raise BadRequest(f"{at}.text is not text", param=at)
+        return Text(text)
+    if kind == "image_url":
+        image = part.get("image_url")
+        given = image if isinstance(image, dict) else {"url": image}
+        return Image(url=_text(given, "url", at), detail=_maybe(given, "detail", at))
+    if kind == "input_audio":
+        audio = _inside(part, "input_audio", at)
+        where = f"{at}.input_audio"
+        return Audio(data=_text(audio, "data", where), format=_text(audio, "format", where))
+    if kind == "file":
+        file = _inside(part, "file", at)
+        where = f"{at}.file"
+        url, known = _maybe(file, "file_data", where), _maybe(file, "file_id", where)
+        if url is None and known is None:
+            raise BadRequest(f"{where} has neither file_data nor file_id", param=where)
+        return File(url=url, id=known, name=_maybe(file, "filename", where))
+    if kind == "thinking" and isinstance(part.get("thinking"), list):
+        return Thought(
+            "".join(p["text"] for p in part["thinking"] if isinstance(p, dict) and type(p.get("text")) is str)
+        )
+    raise BadRequest(
+        f"{at}.type is {str(kind)[:40]!r}; it may be text, image_url, input_audio or file", param=f"{at}.type"
+    )
+
+
+def _inside(part: dict[str, Any], name: str, at: str) -> dict[str, Any]:
+    value = part.get(name)
+    if not isinstance(value, dict):
+        raise BadRequest(f"{at}.{name} is not an object", param=f"{at}.{name}")
+    return value
+
+
+def _text(given: dict[str, Any], name: str, at: str) -> str:
+    value = given.get(name)
+    if not isinstance(value, str):
+        raise BadRequest(f"{at} has no {name}", param=at)
+    return value
+
+
+def _maybe(given: dict[str, Any], name: str, at: str) -> str | None:
+    return None if given.get(name) is None else _text(given, name, at)
+
+
+def write_messages(messages: Sequence[Message], thoughts: str = "reasoning_content") -> list[dict[str, Any]]:
+    """Our messages as Chat Completions messages. thoughts: as `openai_quirks.Quirks` says.
+
+    Raises BadRequest for what they cannot say: images in a tool's answer, a document by its address. That a tool failed is said by its text.
+    """
     out: list[dict[str, Any]] = []
     for message in messages:
         results = [c for c in message.content if isinstance(c, ToolResult)]
-        out.extend({"role": "tool", "tool_call_id": r.call, "content": r.text} for r in results)
-        others = [c for c in message.content if isinstance(c, (Text, Image))]
+        out.extend(_write_result(r) for r in results)
+        others = [c for c in message.content if isinstance(c, (Text, Image, Audio, File))]
         calls = [c for c in message.content if isinstance(c, ToolCall)]
-        if results and not others and not calls:
+        thought = "".join(c.text for c in message.content if isinstance(c, Thought)) if thoughts else ""
+        if results and not (others or calls or thought):
             continue
         body: dict[str, Any] = {"role": message.role}
         if all(isinstance(c, Text) for c in others):
             body["content"] = message.text if others or not calls else None
         else:
             body["content"] = [_write_content(c) for c in others]
+        if thought and thoughts == "blocks":
+            before = [{"type": "thinking", "thinking": [{"type": "text", "text": thought}]}]
+            body["content"] = before + [_write_content(c) for c in others]
+        elif thought:
+            body[thoughts] = thought
         if calls:
-            body["tool_calls"] = [
-                {"id": c.call, "type": "function", "function": {"name": c.name, "arguments": c.arguments}}
-                for c in calls
-            ]
+            body["tool_calls"] = [_write_call(c) for c in calls]
         if message.name is not None:
             body["name"] = message.name
         out.append(body)
     return out
+
+
+def _write_result(result: ToolResult) -> dict[str, Any]:
+    if result.images:
+        raise BadRequest(
+            "Chat Completions takes no image in a tool's answer; send it in a user message behind it",
+            code="unsupported_value",
+            param="messages",
+        )
+    return {"role": "tool", "tool_call_id": result.call, "content": result.text}
+
+
+def _write_call(call: ToolCall) -> dict[str, Any]:
+    said = {"id": call.call, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+    return said if call.signature is None else said | signed(call.signature)
 
 
 def _write_content(content: Content) -> dict[str, Any]:
@@ -120,8 +224,25 @@ def _write_content(content: Content) -> dict[str, Any]:
         if content.detail is not None:
             image["detail"] = content.detail
         return {"type": "image_url", "image_url": image}
+    if isinstance(content, Audio):
+        return {"type": "input_audio", "input_audio": {"data": content.data, "format": content.format}}
+    if isinstance(content, File):
+        return {"type": "file", "file": _write_file(content)}
     assert isinstance(content, Text)
     return {"type": "text", "text": content.text}
+
+
+def _write_file(file: File) -> dict[str, Any]:
+    if file.id is not None:
+        return {"file_id": file.id}
+    url = file.url or ""
+    if not url.startswith("data:"):
+        raise BadRequest(
+            "Chat Completions takes a document as data or by its id, not by its address; send it as a data: URL",
+            code="unsupported_value",
+            param="messages",
+        )
+    return {"filename": file.name or "document", "file_data": url}
 
 
 def read_tools(raw: Sequence[Any]) -> list[Tool]:

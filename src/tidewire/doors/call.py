@@ -69,6 +69,11 @@ class Call:
         self.headers["connection"] = "close"  # the rest of the body is not read
         raise TooLarge(f"the body is over the limit of {limit} bytes (limits.body_bytes)", code="body_too_large")
 
+    async def gone(self) -> None:
+        """Returns when the client has closed the connection. Once the body is read, and nothing is answered yet."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
     def take(self) -> Wire:
         """The connection, to stream on. The request's headers are let go of: a stream may be long, and there may be many."""
         self.headers = {}
@@ -147,7 +152,11 @@ class Endpoint:
         access: Access,
         origins: Origins,
         body_limit: int,
+        *,
+        key_in_query: bool = False,
     ) -> None:
+        """key_in_query: the key may stand in the address of any request; else of a GET, whose browser API cannot set headers."""
+        self._key_in_query = key_in_query
         self._handle = handle
         self._origins = origins
         self._error = error
@@ -158,7 +167,8 @@ class Endpoint:
         call = Call(scope, receive, send, self._body_limit)
         try:
             self._origins.allow(call)
-            key = call.query.get("key") if scope["method"] in ("GET", "HEAD") else None
+            in_query = self._key_in_query or scope["method"] in ("GET", "HEAD")
+            key = call.query.get("key") if in_query else None
             call.tenant = self._access.check(call.headers, key)
             await self._handle(call)
         except ClientGone:

@@ -8,15 +8,18 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal, Protocol
 
-from tidewire.core.errors import TidewireError, TimedOut, UpstreamError
+from tidewire.core.embeddings import Embedded, EmbeddingRequest, EmbeddingSpeaker
+from tidewire.core.errors import BadRequest, TidewireError, TimedOut, UpstreamError
 from tidewire.core.events import Attempt, Event, Progress
 from tidewire.core.ports import Decoder, ModelInfo, Question, Sink, Speaker
 from tidewire.core.request import Request
 from tidewire.providers.http import Host, Timeouts
+from tidewire.providers.refusals import refusal
 
 LISTED: Final = 60.0  # seconds that a list of models is believed
 UNLISTED: Final = 5.0  # seconds until a host that did not list them is asked again
 LIST_DEADLINE: Final = 3.0
+VECTORS: Final = 256 * 1024 * 1024  # bytes of an answer: 2048 vectors of 4096 numbers, written out
 PATIENCE: Final = 5.0  # seconds: a host that asks for a longer pause is not waited for
 _AGAIN: Final = frozenset({429, 502, 503, 504, 529})  # 529: overloaded, Anthropic's own
 _UNCONNECTED: Final = frozenset({"upstream_unreachable", "upstream_connect_timeout"})
@@ -59,10 +62,11 @@ class Hosted:
         retries: more tries before the first token, after a failed connection or a 429, 502, 503 or 504.
         """
         self.name = name
+        self._secrets = [*secrets, *(headers or {}).values()]
         self.host = Host(
             base_url,
             headers=headers,
-            secrets=[*secrets, *(headers or {}).values()],
+            secrets=self._secrets,
             timeouts=timeouts,
             connections=connections,
             ca_file=ca_file,
@@ -108,6 +112,38 @@ class Hosted:
         """One try: the question, and all of the answer."""
         headers = await self._signed("POST", asked.path, asked.body, asked.headers)
         await self.host.stream("POST", asked.path, asked.body, decoder, sink, headers=headers, began=began)
+
+    async def embed(self, request: EmbeddingRequest) -> Embedded:
+        """`core.embeddings.Embedder`. Tried again as an answer is."""
+        if not isinstance(self._speaker, EmbeddingSpeaker):
+            raise BadRequest(
+                f"{self.name} is not asked for embeddings here; name a model of a host that speaks OpenAI's protocol",
+                code="unsupported_value",
+                param="model",
+            )
+        asked = self._speaker.ask_vectors(request, self.upstream(request.model))
+        n = 1
+        while True:
+            try:
+                return self._speaker.vectors(await self._fetched(asked), len(request.input))
+            except (UpstreamError, TimedOut) as error:
+                pause = _pause(error, n)
+                if n > self._retries or pause is None:
+                    raise
+            await asyncio.sleep(pause)
+            n += 1
+
+    async def _fetched(self, asked: Question) -> bytes:
+        """The host's answer. Raises UpstreamError for any status but 200."""
+        headers = await self._signed("POST", asked.path, asked.body, asked.headers)
+        timeouts = self.host.timeouts
+        deadline = timeouts.header + timeouts.idle
+        status, said, body = await self.host.fetch(
+            "POST", asked.path, asked.body, headers=headers, deadline=deadline, limit=VECTORS
+        )
+        if status != 200:
+            raise refusal(self.host.address, status, said, body, self._secrets)
+        return body
 
     async def models(self) -> Sequence[ModelInfo]:
         """What is configured; else what the host lists, believed for a minute. A host that is down offers what it last did."""

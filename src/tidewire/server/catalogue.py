@@ -9,7 +9,10 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from tidewire.core.errors import TidewireError, UnknownModel
+import msgspec
+
+from tidewire.core.embeddings import Embedded, Embedder, EmbeddingRequest
+from tidewire.core.errors import BadRequest, TidewireError, UnknownModel
 from tidewire.core.ports import ModelInfo, Provider
 
 log = logging.getLogger("tidewire.catalogue")
@@ -54,6 +57,17 @@ class Catalogue:
                 f"there is no model {name[:80]!r}{meant}; {hint}GET /v1/models lists what is on offer", param="model"
             )
         return found, name
+
+    async def embed(self, request: EmbeddingRequest) -> Embedded:
+        """Vectors of the model that is named. Raises BadRequest where whatever answers to that name does not embed."""
+        provider, name = await self.find(request.model)
+        if not isinstance(provider, Embedder):
+            raise BadRequest(
+                f"{provider.name} has no embeddings; name a model of a host that has",
+                code="unsupported_value",
+                param="model",
+            )
+        return await provider.embed(msgspec.structs.replace(request, model=name))
 
     async def models(self) -> Sequence[ModelInfo]:
         """What is on offer now."""

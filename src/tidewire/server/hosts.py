@@ -11,7 +11,10 @@ import msgspec
 from tidewire.core.errors import SettingsError
 from tidewire.core.ports import Speaker
 from tidewire.dialects.anthropic_host import VERSION, MessagesHost
+from tidewire.dialects.azure_openai_host import AzureHost
+from tidewire.dialects.gemini_host import GeminiHost
 from tidewire.dialects.openai_chat_host import ChatHost
+from tidewire.dialects.openai_quirks import QUIRKS
 from tidewire.dialects.openai_responses_host import ResponsesHost
 from tidewire.providers.answers import Timeouts
 from tidewire.providers.background import Background
@@ -43,6 +46,11 @@ class HostKind(msgspec.Struct, frozen=True, kw_only=True):
     usual: bool = True
 
 
+def chat(quirks: str, base_url: str = "", key_env: str = "", *, usual: bool = True) -> HostKind:
+    """A host that speaks Chat Completions. quirks: its row in dialects/openai_quirks.py."""
+    return HostKind(speaker=lambda given: ChatHost(QUIRKS[quirks]), base_url=base_url, key_env=key_env, usual=usual)
+
+
 HOSTS: Final[dict[str, HostKind]] = {
     "anthropic": HostKind(
         speaker=lambda given: MessagesHost(given.api_version),
@@ -50,16 +58,43 @@ HOSTS: Final[dict[str, HostKind]] = {
         key_env="ANTHROPIC_API_KEY",
         keyed=lambda key: {"x-api-key": key, "anthropic-version": VERSION},
     ),
-    "compatible": HostKind(speaker=lambda given: ChatHost()),
-    "openai": HostKind(
-        speaker=lambda given: ChatHost(), base_url="https://api.openai.com/v1", key_env="OPENAI_API_KEY"
+    "compatible": chat("compatible"),
+    "openai": chat("openai", "https://api.openai.com/v1", "OPENAI_API_KEY"),
+    "azure": HostKind(
+        speaker=lambda given: AzureHost(given.api_version),
+        key_env="AZURE_OPENAI_API_KEY",
+        keyed=lambda key: {"api-key": key},
     ),
+    "mistral": chat("mistral", "https://api.mistral.ai/v1", "MISTRAL_API_KEY"),
+    "groq": chat("groq", "https://api.groq.com/openai/v1", "GROQ_API_KEY"),
+    "together": chat("together", "https://api.together.xyz/v1", "TOGETHER_API_KEY"),
+    "openrouter": chat("openrouter", "https://openrouter.ai/api/v1", "OPENROUTER_API_KEY"),
+    "deepseek": chat("deepseek", "https://api.deepseek.com/v1", "DEEPSEEK_API_KEY"),
+    "xai": chat("xai", "https://api.x.ai/v1", "XAI_API_KEY"),
+    "fireworks": chat("fireworks", "https://api.fireworks.ai/inference/v1", "FIREWORKS_API_KEY"),
+    "perplexity": chat("perplexity", "https://api.perplexity.ai", "PERPLEXITY_API_KEY"),
+    "cerebras": chat("cerebras", "https://api.cerebras.ai/v1", "CEREBRAS_API_KEY"),
+    "nvidia": chat("nvidia", "https://integrate.api.nvidia.com/v1", "NVIDIA_API_KEY"),
+    "moonshot": chat("moonshot", "https://api.moonshot.ai/v1", "MOONSHOT_API_KEY"),
+    # a token that many have for downloads alone
+    "huggingface": chat("huggingface", "https://router.huggingface.co/v1", "HF_TOKEN", usual=False),
+    "vllm": chat("vllm", "http://127.0.0.1:8000/v1"),
+    "sglang": chat("sglang", "http://127.0.0.1:30000/v1"),
+    "tensorrt-llm": chat("tensorrt-llm", "http://127.0.0.1:8000/v1"),
+    "llamacpp": chat("llamacpp", "http://127.0.0.1:8080/v1"),
+    "lmstudio": chat("lmstudio", "http://127.0.0.1:1234/v1"),
     "openai-responses": HostKind(
         speaker=lambda given: ResponsesHost(background=given.background),
         base_url="https://api.openai.com/v1",
         key_env="OPENAI_API_KEY",
         provider=Background,
         usual=False,  # the key is openai's, which is offered then
+    ),
+    "gemini": HostKind(
+        speaker=lambda given: GeminiHost(),
+        base_url="https://generativelanguage.googleapis.com",
+        key_env="GEMINI_API_KEY",
+        keyed=lambda key: {"x-goog-api-key": key},
     ),
 }
 

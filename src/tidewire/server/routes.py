@@ -14,13 +14,17 @@ from tidewire.core.errors import NotFound, TidewireError
 from tidewire.core.events import ErrorInfo
 from tidewire.core.request import DisconnectPolicy
 from tidewire.dialects.agui import AGUI
+from tidewire.dialects.gemini import Gemini
 from tidewire.dialects.native import Form, Native
 from tidewire.dialects.openai_chat import OpenAIChat
+from tidewire.dialects.openai_embeddings import OpenAIEmbeddings
 from tidewire.dialects.openai_responses import OpenAIResponses
 from tidewire.dialects.ui_messages import UIMessages
 from tidewire.doors.access import Access
 from tidewire.doors.agui import AGUIRoutes
 from tidewire.doors.call import Call, Endpoint, Origins
+from tidewire.doors.embeddings import EmbeddingRoutes
+from tidewire.doors.gemini import GeminiRoutes
 from tidewire.doors.native import NativeRoutes
 from tidewire.doors.openai import OpenAIRoutes
 from tidewire.doors.responses import ResponsesRoutes
@@ -45,6 +49,7 @@ class Policies(msgspec.Struct, frozen=True):
     openai_responses: DisconnectPolicy
     ui_messages: DisconnectPolicy
     agui: DisconnectPolicy
+    gemini: DisconnectPolicy
 
 
 class Routes:
@@ -56,11 +61,13 @@ class Routes:
         self._body_limit = body_limit
         self.all: list[BaseRoute] = []
 
-    def add(self, path: str, shape: Shape, *, open_to_all: bool = False, **handlers: Handle) -> None:
+    def add(
+        self, path: str, shape: Shape, *, open_to_all: bool = False, key_in_query: bool = False, **handlers: Handle
+    ) -> None:
         """handlers: get=…, post=…, delete=…"""
         access = Access() if open_to_all else self._access
         endpoints = {
-            method.upper(): Endpoint(handle, shape, access, self._origins, self._body_limit)
+            method.upper(): Endpoint(handle, shape, access, self._origins, self._body_limit, key_in_query=key_in_query)
             for method, handle in handlers.items()
         }
         self.all.append(Route(path, _Methods(endpoints, shape, self._origins)))
@@ -116,6 +123,9 @@ def router(house: House) -> ASGIApp:
     routes.add("/v1/models", chat.error, get=openai.models)
     routes.add("/v1/models/{model:path}", chat.error, get=openai.model)
 
+    vectors = OpenAIEmbeddings()
+    routes.add("/v1/embeddings", vectors.error, post=EmbeddingRoutes(vectors, house.catalogue.embed).create)
+
     stored = OpenAIResponses(when.openai_responses)
     responses = ResponsesRoutes(streaming, stored)
     routes.add("/v1/responses", stored.error, post=responses.create)
@@ -133,6 +143,11 @@ def router(house: House) -> ASGIApp:
     agui = AGUIRoutes(streaming, agents)
     routes.add("/agui", agents.error, post=agui.run)
     routes.add("/agui/{run}", agents.error, get=agui.resume)
+
+    google = Gemini(when.gemini)
+    gemini = GeminiRoutes(streaming, google)
+    routes.add("/v1beta/models", google.error, key_in_query=True, get=gemini.models)
+    routes.add("/v1beta/models/{model:path}", google.error, key_in_query=True, get=gemini.model, post=gemini.ask)
 
     console = ConsoleRoutes(ASSETS)
     routes.add("/", shape, open_to_all=True, get=console.page)

@@ -1,0 +1,90 @@
+"""What a host says about its answer beside the words: tokens, times, how far the prompt is read, errors."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from tidewire.core import events as ev
+from tidewire.core.errors import UpstreamError
+from tidewire.core.events import Span
+from tidewire.dialects.openai_chat_chunk import Chunk
+
+_FINAL: Final = frozenset({"invalid_request_error", "invalid_request", "authentication_error", "BadRequestError"})
+
+
+def counted(raw: dict[str, Any]) -> ev.Usage:
+    """Cached tokens: in the details, or where DeepSeek (prompt_cache_hit_tokens) and Moonshot (cached_tokens) put them.
+
+    xAI counts thinking beside the completion and not in it: told by the total.
+    """
+    prompt, output = _count(raw, "prompt_tokens"), _count(raw, "completion_tokens")
+    details = raw.get("prompt_tokens_details")
+    cached = _count(details, "cached_tokens")
+    if cached is None:
+        cached = _count(raw, "prompt_cache_hit_tokens")
+    if cached is None:
+        cached = _count(raw, "cached_tokens")
+    thought = _count(raw.get("completion_tokens_details"), "reasoning_tokens")
+    if thought is None:
+        thought = _count(raw, "reasoning_tokens")
+    if thought and prompt is not None and output is not None and raw.get("total_tokens") == prompt + output + thought:
+        output += thought
+    return ev.Usage(
+        counted_by="host",
+        input=prompt,
+        output=output,
+        cached=cached,
+        reasoning=thought,
+        cache_write=_count(details, "cache_write_tokens"),
+    )
+
+
+def spans(chunk: Chunk) -> list[Span]:
+    """The host's own times, laid end to end on its own clock, which begins when it got the request. Milliseconds.
+
+    vLLM's `metrics` (its first token is counted from scheduling), llama.cpp's `timings`, and the seconds of Groq and Cerebras.
+    """
+    if (raw := chunk.metrics) is not None:
+        return _laid(raw, 1.0, "queue_time_ms", "time_to_first_token_ms", "generation_time_ms")
+    if (raw := chunk.timings) is not None:
+        return _laid(raw, 1.0, "", "prompt_ms", "predicted_ms")
+    raw = chunk.time_info or (chunk.x_groq or {}).get("usage") or chunk.usage
+    return _laid(raw, 1000.0, "queue_time", "prompt_time", "completion_time") if isinstance(raw, dict) else []
+
+
+def _laid(raw: dict[str, Any], scale: float, *names: str) -> list[Span]:
+    out: list[Span] = []
+    start = 0.0
+    for title, name in zip(("host_queue", "host_prefill", "host_decode"), names, strict=True):
+        value = raw.get(name)
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e9:
+            ms = round(value * scale, 3)
+            out.append(Span(title, round(start, 3), ms, "reported"))
+            start += ms
+    return out
+
+
+def progress(raw: dict[str, Any]) -> ev.Progress | None:
+    """llama.cpp's `prompt_progress`: how much of the prompt it has read."""
+    done, total = _count(raw, "processed"), _count(raw, "total")
+    if done is None or total is None:
+        return None
+    return ev.Progress(stage="waiting", detail=f"{done} of {total} tokens of the prompt are read")
+
+
+def _count(raw: Any, name: str) -> int | None:
+    value = raw.get(name) if isinstance(raw, dict) else None
+    return value if type(value) is int and value >= 0 else None
+
+
+def broken_off(raw: Any, payload: bytes) -> UpstreamError:
+    """raw: {"message", "code", ...}, or text, or None where the whole line is the error."""
+    kind: Any = None
+    if isinstance(raw, dict):
+        message = raw.get("message") or raw.get("code") or "no message"
+        kind = raw.get("type")
+    else:
+        message = raw if isinstance(raw, str) else payload[:120].decode("utf-8", "replace")
+    error = UpstreamError(f"the host broke off with an error: {str(message)[:200]}", code="upstream_error")
+    error.retryable = not (isinstance(kind, str) and kind in _FINAL)
+    return error
