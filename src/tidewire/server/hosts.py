@@ -12,7 +12,9 @@ from tidewire.core.errors import SettingsError
 from tidewire.core.ports import Speaker
 from tidewire.dialects.anthropic_host import VERSION, MessagesHost
 from tidewire.dialects.azure_openai_host import AzureHost
+from tidewire.dialects.cohere_host import CohereHost
 from tidewire.dialects.gemini_host import GeminiHost
+from tidewire.dialects.ollama_host import OllamaHost
 from tidewire.dialects.openai_chat_host import ChatHost
 from tidewire.dialects.openai_quirks import QUIRKS
 from tidewire.dialects.openai_responses_host import ResponsesHost
@@ -57,6 +59,13 @@ HOSTS: Final[dict[str, HostKind]] = {
         base_url="https://api.anthropic.com",
         key_env="ANTHROPIC_API_KEY",
         keyed=lambda key: {"x-api-key": key, "anthropic-version": VERSION},
+    ),
+    "cohere": HostKind(
+        speaker=lambda given: CohereHost(), base_url="https://api.cohere.com", key_env="CO_API_KEY"
+    ),
+    # the key is that of ollama.com; a server on this machine needs none
+    "ollama": HostKind(
+        speaker=lambda given: OllamaHost(), base_url="http://127.0.0.1:11434", key_env="OLLAMA_API_KEY", usual=False
     ),
     "compatible": chat("compatible"),
     "openai": chat("openai", "https://api.openai.com/v1", "OPENAI_API_KEY"),

@@ -14,8 +14,10 @@ from tidewire.core.errors import NotFound, TidewireError
 from tidewire.core.events import ErrorInfo
 from tidewire.core.request import DisconnectPolicy
 from tidewire.dialects.agui import AGUI
+from tidewire.dialects.cohere import Cohere
 from tidewire.dialects.gemini import Gemini
 from tidewire.dialects.native import Form, Native
+from tidewire.dialects.ollama import Ollama
 from tidewire.dialects.openai_chat import OpenAIChat
 from tidewire.dialects.openai_embeddings import OpenAIEmbeddings
 from tidewire.dialects.openai_responses import OpenAIResponses
@@ -23,9 +25,11 @@ from tidewire.dialects.ui_messages import UIMessages
 from tidewire.doors.access import Access
 from tidewire.doors.agui import AGUIRoutes
 from tidewire.doors.call import Call, Endpoint, Origins
+from tidewire.doors.cohere import CohereRoutes
 from tidewire.doors.embeddings import EmbeddingRoutes
 from tidewire.doors.gemini import GeminiRoutes
 from tidewire.doors.native import NativeRoutes
+from tidewire.doors.ollama import OllamaRoutes
 from tidewire.doors.openai import OpenAIRoutes
 from tidewire.doors.responses import ResponsesRoutes
 from tidewire.doors.static import ConsoleRoutes, HealthRoutes
@@ -49,6 +53,8 @@ class Policies(msgspec.Struct, frozen=True):
     openai_responses: DisconnectPolicy
     ui_messages: DisconnectPolicy
     agui: DisconnectPolicy
+    cohere: DisconnectPolicy
+    ollama: DisconnectPolicy
     gemini: DisconnectPolicy
 
 
@@ -148,6 +154,19 @@ def router(house: House) -> ASGIApp:
     gemini = GeminiRoutes(streaming, google)
     routes.add("/v1beta/models", google.error, key_in_query=True, get=gemini.models)
     routes.add("/v1beta/models/{model:path}", google.error, key_in_query=True, get=gemini.model, post=gemini.ask)
+
+    cohere = Cohere(when.cohere)
+    routes.add("/v2/chat", cohere.error, post=CohereRoutes(streaming, cohere).chat)
+
+    lines = Ollama("chat", when.ollama)
+    ollama = OllamaRoutes(streaming, lines, Ollama("generate", when.ollama))
+    routes.add("/ollama/api/chat", lines.error, post=ollama.chat)
+    routes.add("/ollama/api/generate", lines.error, post=ollama.generate)
+    routes.add("/ollama/api/tags", lines.error, get=ollama.tags)
+    routes.add("/ollama/api/show", lines.error, post=ollama.show)
+    routes.add("/ollama/api/version", lines.error, get=ollama.version)
+    for path in ("/ollama", "/ollama/"):
+        routes.add(path, lines.error, open_to_all=True, get=ollama.alive)
 
     console = ConsoleRoutes(ASSETS)
     routes.add("/", shape, open_to_all=True, get=console.page)

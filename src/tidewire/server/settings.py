@@ -96,6 +96,8 @@ class Disconnect(Group, frozen=True):
     openai_responses: Annotated[str, Meta(description="OpenAI Responses; background ones always continue.")] = "cancel"
     ui_messages: Annotated[str, Meta(description="AI SDK UI messages.")] = "grace:15"
     agui: Annotated[str, Meta(description="AG-UI runs.")] = "grace:15"
+    cohere: Annotated[str, Meta(description="Cohere's Chat API.")] = "cancel"
+    ollama: Annotated[str, Meta(description="Ollama's API.")] = "cancel"
 
 
 class Streams(Group, frozen=True):
