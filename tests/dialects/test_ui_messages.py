@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from strategies import logs, meta_of, numbered, opened
 from tidewire.core import events as ev
 from tidewire.core.errors import BadRequest
-from tidewire.core.request import Image, Text, ToolCall, ToolResult
+from tidewire.core.request import Audio, File, Image, Text, Thinking, Thought, ToolCall, ToolResult
 from tidewire.core.sse import Frames
 from tidewire.dialects.ui_messages import UIMessages
 
@@ -251,6 +251,146 @@ def test_headers_name_the_run():
     assert headers == {"x-vercel-ai-ui-message-stream": "v1", "x-workflow-run-id": "run_7"}
 
 
+def whole_of(*events: ev.Event) -> dict:
+    meta = meta_of()
+    return json.loads(DIALECT.whole(meta).feed(numbered([opened(meta), *events])))
+
+
+STOP = ev.Closed(status="completed", reason="stop")
+
+
+def drawn() -> list[ev.Event]:
+    return [
+        ev.PartStarted(part=0, kind="image", media="image/webp"),
+        ev.Blob(part=0, data=b"sketch", partial=True),
+        ev.Blob(part=0, data=b"done"),
+        ev.PartEnded(part=0),
+        STOP,
+    ]
+
+
+def test_an_image_is_a_file_at_its_end_and_its_sketches_leave_no_trace():
+    sketch, last, file = chunks(*drawn())[2:5]
+    url = "data:image/webp;base64,ZG9uZQ=="
+    assert (sketch["type"], sketch["transient"], sketch["data"]["partial"]) == ("data-image", True, True)
+    assert last["data"] == {"mediaType": "image/webp", "url": url, "partial": False}
+    assert file == {"type": "file", "url": url, "mediaType": "image/webp"}
+    assert whole_of(*drawn())["parts"] == [{"type": "step-start"}, file]
+
+
+def test_sound_is_told_as_it_comes_and_is_one_file_at_the_end():
+    events = [
+        ev.PartStarted(part=0, kind="audio", media="audio/mpeg"),
+        ev.Blob(part=0, data=b"one"),
+        ev.Blob(part=0, data=b"two"),
+        ev.Closed(status="incomplete", reason="length"),
+    ]
+    *pieces, file = chunks(*events)[2:5]
+    assert [p["type"] for p in pieces] == ["data-audio"] * 2
+    assert file["url"] == "data:audio/mpeg;base64,b25ldHdv"
+    assert whole_of(*events)["parts"][1]["url"] == file["url"]
+
+
+def test_an_image_of_which_only_sketches_came_is_no_file():
+    told = chunks(ev.PartStarted(part=0, kind="image"), ev.Blob(part=0, data=b"s", partial=True), STOP)
+    assert "file" not in types(told)
+
+
+def signed() -> list[ev.Event]:
+    return [
+        ev.PartStarted(part=0, kind="thinking"),
+        ev.Delta(part=0, text="hm"),
+        ev.Signature(part=0, value="s0"),
+        ev.PartEnded(part=0),
+        ev.PartStarted(part=1, kind="thinking"),
+        ev.Signature(part=1, value="s1", redacted=True),
+        ev.PartEnded(part=1),
+        ev.PartStarted(part=2, kind="text"),
+        ev.Delta(part=2, text="Hi"),
+        ev.Signature(part=2, value="s2"),
+        ev.PartEnded(part=2),
+        ev.PartStarted(part=3, kind="tool_call", name="f", call="c"),
+        ev.Signature(part=3, value="s3"),
+        ev.PartEnded(part=3),
+        ev.Closed(status="completed", reason="tool_calls"),
+    ]
+
+
+def test_each_thought_is_a_part_and_signatures_are_provider_metadata():
+    told = chunks(*signed())
+    proofs = [c["providerMetadata"]["tidewire"] for c in told if "providerMetadata" in c]
+    assert [c["type"] for c in told if "providerMetadata" in c] == [
+        "reasoning-end",
+        "reasoning-end",
+        "text-end",
+        "tool-input-available",
+    ]
+    assert proofs == [
+        {"signature": "s0"},
+        {"signature": "s1", "redacted": True},
+        {"signature": "s2"},
+        {"signature": "s3"},
+    ]
+    assert [c["id"] for c in told if c["type"] == "reasoning-start"] == ["0", "1"]
+
+
+def test_a_message_that_comes_back_hands_its_signatures_to_the_host_again():
+    message = whole_of(*signed())
+    message["parts"][-1] |= {"state": "output-available", "output": "x"}
+    said = parse(user(text("q")), message).messages[1].content
+    assert said == [
+        Thought("hm", "s0"),
+        Thought("", "s1", redacted=True),
+        Text("Hi"),
+        Thought(signature="s2"),
+        ToolCall("c", "f", "{}", "s3"),
+    ]
+
+
+def test_a_refusal_is_text():
+    told = chunks(ev.PartStarted(part=0, kind="refusal"), ev.Delta(part=0, text="No."), ev.PartEnded(part=0), STOP)
+    assert types(told)[2:5] == ["text-start", "text-delta", "text-end"]
+
+
+def test_fields_of_json_come_as_they_are_complete_and_the_check_stays_in_the_message():
+    events = [
+        ev.PartStarted(part=0, kind="text"),
+        ev.Field(part=0, path="/age", value=36),
+        ev.Checked(part=0, valid=False, problems=["name is missing"]),
+        ev.PartEnded(part=0),
+        STOP,
+    ]
+    field, check = chunks(*events)[3:5]
+    assert field == {"type": "data-field", "data": {"part": 0, "path": "/age", "value": 36}, "transient": True}
+    assert check == {
+        "type": "data-checked",
+        "data": {"part": 0, "valid": False, "problems": ["name is missing"]},
+    }
+    assert whole_of(*events)["parts"][-1] == check
+
+
+def test_of_several_answers_the_first_is_told():
+    events = [
+        ev.PartStarted(part=0, kind="text"),
+        ev.PartStarted(part=1, kind="text", choice=1),
+        ev.Delta(part=1, text="second"),
+        ev.Signature(part=1, value="s"),
+        ev.Delta(part=0, text="first"),
+        ev.PartEnded(part=1),
+        ev.PartEnded(part=0),
+        STOP,
+    ]
+    assert [c["delta"] for c in chunks(*events) if "delta" in c] == ["first"]
+    assert whole_of(*events)["parts"][1:] == [{"type": "text", "text": "first", "state": "done"}]
+
+
+def test_what_the_error_chunk_has_no_field_for_is_in_the_metadata():
+    error = ev.ErrorInfo(code="upstream_rate_limited", message="busy", status=429, retryable=True)
+    told = chunks(ev.Closed(status="failed", reason="error", error=error))
+    [metadata] = [c["messageMetadata"] for c in told if c["type"] == "message-metadata"]
+    assert metadata["error"] == {"code": "upstream_rate_limited", "status": 429, "retryable": True}
+
+
 @given(logs())
 def test_the_whole_message_holds_every_text(log):
     meta, entries = log
@@ -307,13 +447,38 @@ def test_an_assistant_message_becomes_its_steps():
     said = request.messages[1:-1]
     assert [m.role for m in said] == ["assistant", "tool", "tool", "assistant"]
     assert said[0].content == [
+        Thought("hm"),
         Text("Let me look."),
         ToolCall("c1", "tides", '{"at":"Brest"}'),
         ToolCall("c2", "wind", "{}"),
     ]
-    assert said[1].content == [ToolResult("c1", "[1]")]
-    assert said[2].content == [ToolResult("c2", "down")]
+    assert said[1].content == [ToolResult("c1", "[1]", name="tides")]
+    assert said[2].content == [ToolResult("c2", "down", failed=True, name="wind")]
     assert said[3].text == "High at noon."
+
+
+def test_files_and_ways_to_answer_are_read():
+    parts = [
+        {"type": "file", "mediaType": "audio/x-wav", "url": "data:audio/x-wav;base64,QQ=="},
+        {"type": "file", "mediaType": "application/pdf", "url": "https://e.org/a.pdf", "filename": "a.pdf"},
+    ]
+    asked = {"stop": ["END"], "responseFormat": {"type": "json_object"}, "thinking": {"effort": "low"}}
+    request = parse(user(*parts), **asked)
+    assert request.messages[0].content == [Audio("QQ==", "wav"), File(url="https://e.org/a.pdf", name="a.pdf")]
+    assert (request.stop, request.response_format) == (["END"], {"type": "json_object"})
+    assert request.thinking == Thinking(effort="low")
+
+
+def test_a_tool_may_answer_with_pictures():
+    def result(*value):
+        done = {"type": "tool-t", "toolCallId": "c", "state": "output-available", "input": {}}
+        turn = assistant(done | {"output": {"type": "content", "value": list(value)}})
+        return parse(user(text("q")), turn).messages[2].content[0]
+
+    shown = result(text("here"), {"type": "media", "data": "QQ==", "mediaType": "image/png"})
+    assert shown == ToolResult("c", "here", images=[Image("data:image/png;base64,QQ==")], name="t")
+    unknown = result(text("here"), {"type": "hologram"})
+    assert json.loads(unknown.text)["value"][1] == {"type": "hologram"}
 
 
 def test_an_answer_to_tool_results_goes_on_in_the_same_message():
@@ -333,7 +498,9 @@ def test_the_workflow_transport_sends_no_chat_id():
         ({"messages": []}, "messages"),
         ({"messages": [{"role": "user", "parts": [{"type": "text"}]}]}, "messages[0].parts[0].text"),
         ({"messages": [{"role": "tool", "parts": []}]}, "messages[0].role"),
-        ({"messages": [user({"type": "file", "mediaType": "text/csv", "url": "x"})]}, "messages[0].parts[0].mediaType"),
+        ({"messages": [user({"type": "file", "mediaType": "audio/wav", "url": "x"})]}, "messages[0].parts[0].url"),
+        ({"messages": [user({"type": "file", "url": "x"})]}, "messages[0].parts[0].mediaType"),
+        ({"messages": [assistant({"type": "reasoning"})]}, "messages[0].parts[0].text"),
         ({"messages": [user(text("x"))], "id": "a b"}, "id"),
         ({"messages": [user(text("x"))], "temperature": 9}, "temperature"),
     ],

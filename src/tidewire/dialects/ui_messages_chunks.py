@@ -1,11 +1,12 @@
 """Views of a log as the AI SDK's UI message stream, version 1: the chunks of a stream, and the message at its end.
 
 Only fields that versions 5 to 7 of the npm package `ai` all know (src/ui-message-stream/ui-message-chunks.ts); some
-releases refuse others.
+releases refuse others. Left out: log probabilities, and answers after the first of several.
 """
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ from tidewire.core.events import Entry, ErrorInfo, Event, Reason
 from tidewire.core.ports import Meta
 
 _encode: Final = msgspec.json.Encoder().encode
-_FAMILY: Final = {"text": "text", "thinking": "reasoning"}
+_FAMILY: Final = {"text": "text", "refusal": "text", "thinking": "reasoning"}
 _FINISH: Final[dict[Reason, str]] = {
     "stop": "stop",
     "stop_string": "stop",
@@ -31,13 +32,35 @@ DONE: Final = b"data: [DONE]\n\n"
 
 
 class _Part:
-    __slots__ = ("around", "ended", "part", "texts")
+    __slots__ = ("around", "blobs", "ended", "part", "proof", "texts")
 
     def __init__(self, part: ev.PartStarted) -> None:
         self.part = part
         self.texts: list[str] = []
+        self.blobs: list[bytes] = []
         self.ended = False
         self.around = (b"", b"")  # what stands before and behind a delta's text
+        self.proof: dict[str, Any] = {}  # providerMetadata, where the host signed this part
+
+    @property
+    def media(self) -> str:
+        return self.part.media or ("image/png" if self.part.kind == "image" else "audio/wav")
+
+    def take(self, event: ev.Blob | ev.Signature) -> None:
+        """Sketches of an image are no part of it."""
+        if isinstance(event, ev.Signature):
+            redacted = {"redacted": True} if event.redacted else {}
+            self.proof = {"providerMetadata": {"tidewire": {"signature": event.value, **redacted}}}
+        elif self.part.kind == "audio":
+            self.blobs.append(event.data)
+        elif not event.partial:
+            self.blobs = [event.data]
+
+    def file(self) -> dict[str, Any] | None:
+        """The image or sound as a file part, where any of it has come."""
+        if not self.blobs:
+            return None
+        return {"type": "file", "url": _data_url(self.media, b"".join(self.blobs)), "mediaType": self.media}
 
     @property
     def call(self) -> str:
@@ -74,7 +97,9 @@ class Chunks:
         for entry in entries:
             event = entry.event
             if type(event) is ev.Delta:
-                part = self._parts[event.part]
+                part = self._parts.get(event.part)
+                if part is None:
+                    continue
                 if part.part.kind in _FAMILY:
                     self._raw(part.around, event.text)
                     continue
@@ -83,8 +108,11 @@ class Chunks:
                     self._raw(part.around, event.text)
             else:
                 self._other(event)
-        out = b"".join(self._frames)
-        self._frames.clear()
+        frames = self._frames
+        if len(frames) == 1:
+            return frames.pop()
+        out = b"".join(frames)
+        frames.clear()
         return out
 
     def _raw(self, around: tuple[bytes, bytes], text: str) -> None:
@@ -109,8 +137,17 @@ class Chunks:
         elif isinstance(event, ev.PartStarted):
             self._begin(event)
         elif isinstance(event, ev.PartEnded):
-            self._finish(self._parts[event.part])
-        elif isinstance(event, ev.Citation):
+            if (ended := self._parts.get(event.part)) is not None:
+                self._finish(ended)
+        elif isinstance(event, ev.Blob | ev.Signature):
+            if (part := self._parts.get(event.part)) is not None:
+                self._take(part, event)
+        elif isinstance(event, ev.Field):
+            said = {"part": event.part, "path": event.path, "value": event.value}
+            self._emit("data-field", data=said, transient=True)
+        elif isinstance(event, ev.Checked):
+            self._emit("data-checked", data=checked(event))
+        elif isinstance(event, ev.Citation) and event.part in self._parts:
             self._cited += 1
             source = source_part(event, self._cited)
             self._emit(source.pop("type"), **source)
@@ -119,7 +156,16 @@ class Chunks:
         elif isinstance(event, ev.Closed):
             self._close(event)
 
+    def _take(self, part: _Part, event: ev.Blob | ev.Signature) -> None:
+        """A blob is shown or played as it comes, and leaves no trace but the file at its end."""
+        part.take(event)
+        if isinstance(event, ev.Blob):
+            data = {"mediaType": part.media, "url": _data_url(part.media, event.data), "partial": event.partial}
+            self._emit(f"data-{part.part.kind}", id=str(event.part), data=data, transient=True)
+
     def _begin(self, event: ev.PartStarted) -> None:
+        if event.choice:
+            return
         part = self._parts[event.part] = _Part(event)
         if family := _FAMILY.get(event.kind):
             head = _encode({"type": f"{family}-delta", "id": str(event.part)})[:-1]
@@ -134,14 +180,17 @@ class Chunks:
         part.ended = True
         started = part.part
         if family := _FAMILY.get(started.kind):
-            self._emit(f"{family}-end", id=str(started.part))
+            self._emit(f"{family}-end", id=str(started.part), **part.proof)
         elif started.kind == "tool_call":
             tool = {"toolCallId": part.call, "toolName": started.name or ""}
             given = _UNREADABLE if cut else parsed(part.text or "{}")
             if given is _UNREADABLE:
                 self._emit("tool-input-error", **tool, input=part.text, errorText="the arguments are not whole JSON")
             else:
-                self._emit("tool-input-available", **tool, input=given)
+                self._emit("tool-input-available", **tool, input=given, **part.proof)
+        elif started.kind in ("image", "audio"):
+            if (file := part.file()) is not None:
+                self._emit(file.pop("type"), **file)
         elif not cut:
             self._result(part)
 
@@ -179,16 +228,24 @@ class Answer:
         self._meta = meta
         self._parts: dict[int, _Part] = {}
         self._sources: list[dict[str, Any]] = []
+        self._checked: list[dict[str, Any]] = []
         self._usage: ev.Usage | None = None
 
     def feed(self, entries: Sequence[Entry]) -> bytes:
         for entry in entries:
             event = entry.event
             if isinstance(event, ev.Delta):
-                self._parts[event.part].texts.append(event.text)
+                if (part := self._parts.get(event.part)) is not None:
+                    part.texts.append(event.text)
+            elif isinstance(event, ev.Blob | ev.Signature):
+                if (part := self._parts.get(event.part)) is not None:
+                    part.take(event)
             elif isinstance(event, ev.PartStarted):
-                self._parts[event.part] = _Part(event)
-            elif isinstance(event, ev.Citation):
+                if not event.choice:
+                    self._parts[event.part] = _Part(event)
+            elif isinstance(event, ev.Checked):
+                self._checked.append({"type": "data-checked", "data": checked(event)})
+            elif isinstance(event, ev.Citation) and event.part in self._parts:
                 self._sources.append(source_part(event, len(self._sources) + 1))
             elif isinstance(event, ev.Usage):
                 self._usage = event
@@ -204,15 +261,17 @@ class Answer:
         for part in self._parts.values():
             kind = part.part.kind
             if kind in _FAMILY:
-                parts.append({"type": _FAMILY[kind], "text": part.text, "state": "done"})
+                parts.append({"type": _FAMILY[kind], "text": part.text, "state": "done", **part.proof})
             elif kind == "tool_call":
                 parts.append(_tool_part(part, results.get(part.call)))
+            elif kind in ("image", "audio") and (file := part.file()) is not None:
+                parts.append(file)
         about = {"stream": self._meta.stream, "model": self._meta.model, "createdAt": self._meta.created}
         return _encode(
             {
                 "id": message_id(self._meta),
                 "role": "assistant",
-                "parts": parts + self._sources,
+                "parts": parts + self._sources + self._checked,
                 "metadata": about | summary(event, self._usage),
             }
         )
@@ -220,6 +279,8 @@ class Answer:
 
 def _tool_part(part: _Part, result: str | None) -> dict[str, Any]:
     out: dict[str, Any] = {"type": f"tool-{part.part.name or ''}", "toolCallId": part.call}
+    if part.proof:
+        out["callProviderMetadata"] = part.proof["providerMetadata"]
     given = parsed(part.text or "{}")
     if given is _UNREADABLE:
         return out | {"state": "output-error", "input": part.text, "errorText": "the arguments are not whole JSON"}
@@ -231,6 +292,14 @@ def _tool_part(part: _Part, result: str | None) -> dict[str, Any]:
         "input": given,
         "output": result if output is _UNREADABLE else output,
     }
+
+
+def _data_url(media: str, data: bytes) -> str:
+    return f"data:{media};base64,{base64.b64encode(data).decode()}"
+
+
+def checked(event: ev.Checked) -> dict[str, Any]:
+    return {"part": event.part, "valid": event.valid, "problems": event.problems}
 
 
 class _Unreadable:
@@ -281,6 +350,9 @@ def summary(closed: ev.Closed, usage: ev.Usage | None) -> dict[str, Any]:
         "reasoningTokens": usage.reasoning if usage else None,
     }
     out: dict[str, Any] = {"status": closed.status, "reason": closed.reason}
+    if closed.error is not None:  # what the error chunk has no field for
+        error = closed.error
+        out["error"] = {"code": error.code, "status": error.status, "retryable": error.retryable}
     if closed.ttft is not None:
         out["ttft"] = closed.ttft
     return out | {"usage": {k: v for k, v in counted.items() if v is not None}}

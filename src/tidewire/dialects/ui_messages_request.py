@@ -8,7 +8,21 @@ import msgspec
 
 from tidewire.core import ids
 from tidewire.core.errors import BadRequest
-from tidewire.core.request import Content, DisconnectPolicy, Image, Message, Request, Text, Tool, ToolCall, ToolResult
+from tidewire.core.request import (
+    Audio,
+    Content,
+    DisconnectPolicy,
+    File,
+    Image,
+    Message,
+    Request,
+    Text,
+    Thinking,
+    Thought,
+    Tool,
+    ToolCall,
+    ToolResult,
+)
 from tidewire.dialects import body, policy
 
 _ANSWERED: Final = ("output-available", "output-error", "output-denied")
@@ -38,6 +52,9 @@ class _Body(msgspec.Struct, rename="camel"):
     temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
     max_output_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    stop: list[str] = []
+    response_format: dict[str, Any] | None = None
+    thinking: Thinking | None = None
 
 
 def parse(raw: bytes, headers: dict[str, str], model: str | None, on_disconnect: DisconnectPolicy) -> Request:
@@ -63,6 +80,9 @@ def parse(raw: bytes, headers: dict[str, str], model: str | None, on_disconnect:
         max_tokens=given.max_output_tokens,
         temperature=given.temperature,
         top_p=given.top_p,
+        stop=given.stop,
+        response_format=given.response_format,
+        thinking=given.thinking,
         on_disconnect=policy.asked(headers, on_disconnect),
     )
     last = given.messages[-1]
@@ -88,17 +108,33 @@ def _said(part: dict[str, Any], at: str) -> list[Content]:
     if kind == "text":
         return [Text(_text(part, "text", at))]
     if kind == "file":
-        media = _text(part, "mediaType", at)
-        if media.split("/", 1)[0] != "image":
-            raise BadRequest(f"{at}: only images can be read here", code="unsupported_value", param=f"{at}.mediaType")
-        return [Image(_text(part, "url", at))]
+        return [_file(part, at)]
     return []
+
+
+def _file(part: dict[str, Any], at: str) -> Content:
+    """An image, a sound (whose bytes must be in the address itself), or any other document."""
+    family, _, kind = _text(part, "mediaType", at).partition("/")
+    url = _text(part, "url", at)
+    if family == "image":
+        return Image(url)
+    if family == "audio":
+        head, comma, data = url.partition(",")
+        if not (comma and head.startswith("data:") and head.endswith(";base64")):
+            raise BadRequest(
+                f"{at}: a sound is taken as a base64 data: URL; send its bytes",
+                code="unsupported_value",
+                param=f"{at}.url",
+            )
+        return Audio(data, kind.partition(";")[0].removeprefix("x-").replace("mpeg", "mp3"))
+    name = part.get("filename")
+    return File(url=url, name=name if isinstance(name, str) else None)
 
 
 def _turn(parts: list[dict[str, Any]], at: str) -> list[Message]:
     """An assistant message: for each step, what was said and called, then the results.
 
-    Thoughts, sources and files stay out: they are no input to a host. So do calls without a result, which hosts refuse.
+    Sources and the model's own files stay out: they are no input to a host. So do calls without a result, which hosts refuse.
     """
     out: list[Message] = []
     said: list[Content] = []
@@ -118,6 +154,15 @@ def _turn(parts: list[dict[str, Any]], at: str) -> list[Message]:
             if results:
                 flush()
             said.append(Text(_text(part, "text", where)))
+            if proof := _proof(part, "providerMetadata").get("signature"):
+                said.append(Thought(signature=proof))
+        elif kind == "reasoning":
+            if results:
+                flush()
+            proof = _proof(part, "providerMetadata")
+            thought = Thought(_text(part, "text", where), proof.get("signature"), bool(proof.get("redacted")))
+            if thought.text or thought.signature:
+                said.append(thought)
         elif kind == "step-start":
             flush()
         elif kind == "steering-message":
@@ -127,9 +172,10 @@ def _turn(parts: list[dict[str, Any]], at: str) -> list[Message]:
                 raise BadRequest(f"{where}.parts is not a list of objects", param=f"{where}.parts")
             out.extend(_messages(_Message("user", steering), where))
         elif _is_call(kind) and part.get("state") in _ANSWERED:
-            call = _text(part, "toolCallId", where)
-            said.append(ToolCall(call, _tool_name(part, where), _json(part.get("input", {}))))
-            results.append(ToolResult(call, _result(part)))
+            call, name = _text(part, "toolCallId", where), _tool_name(part, where)
+            proof = _proof(part, "callProviderMetadata")
+            said.append(ToolCall(call, name, _json(part.get("input", {})), proof.get("signature")))
+            results.append(_result(call, name, part))
     flush()
     return out
 
@@ -143,13 +189,43 @@ def _tool_name(part: dict[str, Any], at: str) -> str:
     return _text(part, "toolName", at) if kind == "dynamic-tool" else kind.removeprefix("tool-")
 
 
-def _result(part: dict[str, Any]) -> str:
+def _proof(part: dict[str, Any], field: str) -> dict[str, Any]:
+    """What the host signed this part with, as our chunks said it: {signature, redacted}."""
+    given = part.get(field)
+    proof = given.get("tidewire") if isinstance(given, dict) else None
+    if not isinstance(proof, dict) or not isinstance(proof.get("signature"), str):
+        return {}
+    return proof
+
+
+def _result(call: str, name: str, part: dict[str, Any]) -> ToolResult:
     if part["state"] == "output-error":
-        return str(part.get("errorText", "the tool failed"))
+        return ToolResult(call, str(part.get("errorText", "the tool failed")), failed=True, name=name)
     if part["state"] == "output-denied":
-        return "the user did not allow this call"
+        return ToolResult(call, "the user did not allow this call", failed=True, name=name)
     output = part.get("output")
-    return output if isinstance(output, str) else _json(output)
+    if isinstance(output, dict) and output.get("type") == "content" and isinstance(output.get("value"), list):
+        texts, images = _contents(output["value"])
+        if len(texts) + len(images) == len(output["value"]):
+            return ToolResult(call, "".join(texts), images=images, name=name)
+    return ToolResult(call, output if isinstance(output, str) else _json(output), name=name)
+
+
+def _contents(value: list[Any]) -> tuple[list[str], list[Image]]:
+    """Texts and images of a tool's output of several parts, as the SDK's ToolResultOutput has them."""
+    texts: list[str] = []
+    images: list[Image] = []
+    for item in value:
+        kind = item.get("type") if isinstance(item, dict) else None
+        if kind == "text" and isinstance(item.get("text"), str):
+            texts.append(item["text"])
+        elif kind == "image-url" and isinstance(item.get("url"), str):
+            images.append(Image(item["url"]))
+        elif kind in ("media", "image-data") and isinstance(item.get("data"), str):
+            media = item.get("mediaType")
+            if isinstance(media, str) and media.startswith("image/"):
+                images.append(Image(f"data:{media};base64,{item['data']}"))
+    return texts, images
 
 
 def _json(value: Any) -> str:
