@@ -31,18 +31,14 @@ class _Listing(msgspec.Struct):
 
 
 class MessagesHost:
-    """`core.ports.Speaker`. version: what the header anthropic-version says."""
+    """`core.ports.Speaker`. Every request needs the header anthropic-version too, the listing's as well."""
 
     listing = "/v1/models?limit=1000"
 
-    def __init__(self, version: str = "") -> None:
-        self._version = version or VERSION
-
     def ask(self, request: Request, model: str) -> Question:
         body = write_body(request, model) | {"model": model, "stream": True}
-        headers = {"anthropic-version": self._version}
-        if names := betas(request):
-            headers["anthropic-beta"] = ",".join(names)
+        names = betas(request)
+        headers = {"anthropic-beta": ",".join(names)} if names else {}
         return Question(path="/v1/messages", body=_json(body), headers=headers)
 
     def decoder(self, request: Request) -> MessagesDecoder:

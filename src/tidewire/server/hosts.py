@@ -55,7 +55,7 @@ def chat(quirks: str, base_url: str = "", key_env: str = "", *, usual: bool = Tr
 
 HOSTS: Final[dict[str, HostKind]] = {
     "anthropic": HostKind(
-        speaker=lambda given: MessagesHost(given.api_version),
+        speaker=lambda given: MessagesHost(),
         base_url="https://api.anthropic.com",
         key_env="ANTHROPIC_API_KEY",
         keyed=lambda key: {"x-api-key": key, "anthropic-version": VERSION},
