@@ -17,10 +17,10 @@ class Access:
         self._key = None if key is None else key.encode()
 
     def check(self, headers: Mapping[str, str], query_key: str | None = None) -> str:
-        """The tenant of the caller. query_key: of a GET, whose browser API cannot set headers. Raises Unauthorized."""
+        """The tenant of the caller. query_key: where a client cannot set headers, or by its protocol does not. Raises Unauthorized."""
         if self._key is None:
             return TENANT
-        given = headers.get("x-api-key") or query_key
+        given = headers.get("x-api-key") or headers.get("x-goog-api-key") or query_key
         authorization = headers.get("authorization", "")
         if authorization[:7].lower() == "bearer ":
             given = authorization[7:].strip()

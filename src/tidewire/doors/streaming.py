@@ -32,11 +32,14 @@ class Streaming:
         self._manner = manner
         self._meter = meter
 
-    async def start(self, call: Call, dialect: Dialect) -> None:
-        """Parse the body, open the stream, and answer it: streamed or whole, as the client asks."""
+    async def start(self, call: Call, dialect: Dialect, heartbeat: bytes | None = None) -> None:
+        """Parse the body, open the stream, and answer it: streamed or whole, as the client asks.
+
+        heartbeat: what fills a silence, where the dialect's clients do not take the usual.
+        """
         request, streamed = dialect.parse(await call.body(), call.headers)
         meta = await self.open(call, request)
-        await self.send(call, dialect, meta, whole=not streamed)
+        await self.send(call, dialect, meta, whole=not streamed, heartbeat=heartbeat)
 
     async def open(self, call: Call, request: Request) -> Meta:
         request.tenant = call.tenant
@@ -50,7 +53,15 @@ class Streaming:
         await self.send(call, dialect, meta, after=after, whole=whole, preamble=preamble)
 
     async def send(
-        self, call: Call, dialect: Dialect, meta: Meta, *, after: int = 0, whole: bool = False, preamble: bytes = b""
+        self,
+        call: Call,
+        dialect: Dialect,
+        meta: Meta,
+        *,
+        after: int = 0,
+        whole: bool = False,
+        preamble: bytes = b"",
+        heartbeat: bytes | None = None,
     ) -> None:
         """Carry a stream to this client. From here on its leaving is seen at once."""
         media = "application/json" if whole else dialect.media_type
@@ -65,6 +76,8 @@ class Streaming:
             (await self.desk.follow(meta.tenant, meta.stream, origin, _nothing, counts=False)).close()
             await call.reply(200, headers, None)
             return
+        if heartbeat is None:
+            heartbeat = HEARTBEATS.get(media.partition(";")[0], b"")
         pump = Pump(
             call.take(),
             dialect.whole(meta) if whole else dialect.stream(meta, after),
@@ -73,7 +86,7 @@ class Streaming:
             extra=call.extra,
             whole=whole,
             preamble=preamble,
-            heartbeat=b"" if whole else HEARTBEATS.get(media.partition(";")[0], b""),
+            heartbeat=b"" if whole else heartbeat,
             beat=self._manner.heartbeat,
         )
         await pump.run(lambda wake: self.desk.follow(meta.tenant, meta.stream, origin, wake))

@@ -95,6 +95,7 @@ class Disconnect(Group, frozen=True):
     openai_chat: Annotated[str, Meta(description="OpenAI Chat Completions.")] = "cancel"
     openai_responses: Annotated[str, Meta(description="OpenAI Responses; background ones always continue.")] = "cancel"
     ui_messages: Annotated[str, Meta(description="AI SDK UI messages.")] = "grace:15"
+    gemini: Annotated[str, Meta(description="Gemini API.")] = "cancel"
     agui: Annotated[str, Meta(description="AG-UI runs.")] = "grace:15"
     cohere: Annotated[str, Meta(description="Cohere's Chat API.")] = "cancel"
     ollama: Annotated[str, Meta(description="Ollama's API.")] = "cancel"
