@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Final, Literal, Protocol, Self
 
-from tidewire.core.errors import BadRequest, NotFound, UnknownModel
+from tidewire.core.errors import BadRequest, UnknownModel
 from tidewire.core.ports import Dialect, ModelInfo
 from tidewire.doors.call import Call
 from tidewire.doors.streaming import Streaming
@@ -12,7 +13,7 @@ from tidewire.doors.streaming import Streaming
 Form = Literal["sse", "array", "whole"]
 # An empty line fills a silence: Google's clients take a comment for JSON. Between the elements of an array it is nothing, too.
 HEARTBEAT: Final = b"\r\n"
-ACTIONS: Final = ("generateContent", "streamGenerateContent", "countTokens")
+Handle = Callable[[Call], Awaitable[None]]
 
 
 class Addressed(Dialect, Protocol):
@@ -29,36 +30,50 @@ class GeminiRoutes:
         self._streaming = streaming
         self._dialect = dialect
 
-    async def ask(self, call: Call) -> None:
-        """POST /v1beta/models/{model}:{action}"""
-        model, colon, action = call.path["model"].rpartition(":")
-        if not colon or not model or action not in ACTIONS:
-            raise NotFound(
-                f"a model can be asked for {', '.join(ACTIONS)} here: POST /v1beta/models/<model>:<one of them>"
-            )
-        if action == "countTokens":
-            counted = self._dialect.at(model, "whole").count(await call.body(), call.headers)
-            await call.json({"totalTokens": counted}, headers=[("x-tidewire-estimate", "true")])
-            return
+    @property
+    def actions(self) -> dict[str, Handle]:
+        """What stands behind the colon of an address."""
+        return {"streamGenerateContent": self.stream, "generateContent": self.generate, "countTokens": self.count}
+
+    async def stream(self, call: Call) -> None:
+        """POST …/models/{model}:streamGenerateContent"""
         alt = call.query.get("alt", "json")
-        if action == "streamGenerateContent" and alt not in ("sse", "json"):
+        if alt not in ("sse", "json"):
             raise BadRequest(f"alt is {alt[:40]!r}; it may be sse or json", param="alt")
-        form: Form = "whole" if action == "generateContent" else "sse" if alt == "sse" else "array"
-        await self._streaming.start(call, self._dialect.at(model, form), heartbeat=HEARTBEAT)
+        dialect = self._dialect.at(call.path["model"], "sse" if alt == "sse" else "array")
+        await self._streaming.start(call, dialect, heartbeat=HEARTBEAT)
+
+    async def generate(self, call: Call) -> None:
+        """POST …/models/{model}:generateContent"""
+        await self._streaming.start(call, self._dialect.at(call.path["model"], "whole"))
+
+    async def count(self, call: Call) -> None:
+        """POST …/models/{model}:countTokens"""
+        counted = self._dialect.at(call.path["model"], "whole").count(await call.body(), call.headers)
+        await call.json({"totalTokens": counted}, headers=[("x-tidewire-estimate", "true")])
+
+    def or_else(self, mine: Handle, other: Handle) -> Handle:
+        """For an address that other protocols know too: mine where one of Google's clients asks."""
+
+        async def handle(call: Call) -> None:
+            google = "x-goog-api-key" in call.headers or "x-goog-api-client" in call.headers
+            await (mine if google else other)(call)
+
+        return handle
 
     async def models(self, call: Call) -> None:
         """GET /v1beta/models"""
         size, start = call.number("pageSize", 50), _page(call.query.get("pageToken", ""))
         size = min(max(1, size), 1000)
         models = await self._streaming.desk.models()
-        page: dict[str, object] = {"models": [_model(m) for m in models[start : start + size]]}
+        page: dict[str, object] = {"models": [self._model(m) for m in models[start : start + size]]}
         if start + size < len(models):
             page["nextPageToken"] = str(start + size)
         await call.json(page)
 
     async def model(self, call: Call) -> None:
         """GET /v1beta/models/{model}"""
-        await call.json(_model(await self._known(call.path["model"])))
+        await call.json(self._model(await self._known(call.path["model"])))
 
     async def _known(self, wanted: str) -> ModelInfo:
         for model in await self._streaming.desk.models():
@@ -68,17 +83,16 @@ class GeminiRoutes:
             f"there is no model {wanted[:80]!r}; GET /v1beta/models lists what is on offer", param="model"
         )
 
+    def _model(self, model: ModelInfo) -> dict[str, object]:
+        return {
+            "name": f"models/{model.id}",
+            "displayName": model.id,
+            "description": model.note,
+            "supportedGenerationMethods": list(self.actions),
+        }
+
 
 def _page(token: str) -> int:
     if token and not (token.isascii() and token.isdecimal() and len(token) < 10):
         raise BadRequest(f"pageToken is {token[:40]!r}; send the nextPageToken of the page before", param="pageToken")
     return int(token or 0)
-
-
-def _model(model: ModelInfo) -> dict[str, object]:
-    return {
-        "name": f"models/{model.id}",
-        "displayName": model.id,
-        "description": model.note,
-        "supportedGenerationMethods": list(ACTIONS),
-    }

@@ -126,8 +126,15 @@ def router(house: House) -> ASGIApp:
     chat = OpenAIChat(when.openai_chat)
     openai = OpenAIRoutes(streaming, chat)
     routes.add("/v1/chat/completions", chat.error, post=openai.completions)
-    routes.add("/v1/models", chat.error, get=openai.models)
-    routes.add("/v1/models/{model:path}", chat.error, get=openai.model)
+    google = Gemini(when.gemini)
+    gemini = GeminiRoutes(streaming, google)
+    for version in ("/v1", "/v1beta"):  # Google's clients have asked for the one or the other
+        for action, handle in gemini.actions.items():
+            routes.add(f"{version}/models/{{model:path}}:{action}", google.error, key_in_query=True, post=handle)
+    routes.add("/v1beta/models", google.error, key_in_query=True, get=gemini.models)
+    routes.add("/v1beta/models/{model:path}", google.error, key_in_query=True, get=gemini.model)
+    routes.add("/v1/models", chat.error, get=gemini.or_else(gemini.models, openai.models))
+    routes.add("/v1/models/{model:path}", chat.error, get=gemini.or_else(gemini.model, openai.model))
 
     vectors = OpenAIEmbeddings()
     routes.add("/v1/embeddings", vectors.error, post=EmbeddingRoutes(vectors, house.catalogue.embed).create)
@@ -149,11 +156,6 @@ def router(house: House) -> ASGIApp:
     agui = AGUIRoutes(streaming, agents)
     routes.add("/agui", agents.error, post=agui.run)
     routes.add("/agui/{run}", agents.error, get=agui.resume)
-
-    google = Gemini(when.gemini)
-    gemini = GeminiRoutes(streaming, google)
-    routes.add("/v1beta/models", google.error, key_in_query=True, get=gemini.models)
-    routes.add("/v1beta/models/{model:path}", google.error, key_in_query=True, get=gemini.model, post=gemini.ask)
 
     cohere = Cohere(when.cohere)
     routes.add("/v2/chat", cohere.error, post=CohereRoutes(streaming, cohere).chat)
