@@ -36,22 +36,34 @@ class Delta(msgspec.Struct, gc=False):
 
 
 class Choice(msgspec.Struct, gc=False):
-    delta: Delta | None = None
-    finish_reason: str | None = None
+    """In the order of the wire, in which a field is found soonest."""
+
     index: int = 0
+    delta: Delta | None = None
     logprobs: dict[str, Any] | None = None
-    usage: dict[str, Any] | None = None
+    finish_reason: str | None = None
 
 
 class Chunk(msgspec.Struct, gc=False):
     choices: list[Choice] = []
     usage: dict[str, Any] | None = None
     error: Any = None
-    x_groq: dict[str, Any] | None = None
-    metrics: dict[str, Any] | None = None
-    time_info: dict[str, Any] | None = None
-    timings: dict[str, Any] | None = None
-    prompt_progress: dict[str, Any] | None = None
+
+
+class ChoiceReport(msgspec.Struct, gc=False):
+    usage: Any = None
+
+
+class Report(msgspec.Struct, gc=False):
+    """What some hosts say in chunks that bring no words: read apart, so that the other chunks need not be searched for it."""
+
+    choices: list[ChoiceReport] = []
+    x_groq: Any = None
+    metrics: Any = None
+    time_info: Any = None
+    timings: Any = None
+    prompt_progress: Any = None
 
 
 read_chunk: Final = msgspec.json.Decoder(Chunk)
+read_report: Final = msgspec.json.Decoder(Report)

@@ -20,9 +20,9 @@ from tidewire.core.ports import ModelInfo, Question
 from tidewire.core.request import Request
 from tidewire.core.sse import Frames
 from tidewire.dialects.openai_chat_choice import Answer
-from tidewire.dialects.openai_chat_chunk import Choice, Chunk, read_chunk
+from tidewire.dialects.openai_chat_chunk import Choice, Chunk, Report, read_chunk, read_report
 from tidewire.dialects.openai_chat_question import write_body
-from tidewire.dialects.openai_chat_reports import broken_off, counted, progress, spans
+from tidewire.dialects.openai_chat_reports import broken_off, counted, progress, spans, usage_in
 from tidewire.dialects.openai_embeddings import read_embedding, write_embedding
 from tidewire.dialects.openai_models import read_models
 from tidewire.dialects.openai_quirks import PLAIN, Quirks
@@ -124,19 +124,24 @@ class ChatDecoder:
     def _chunk(self, name: bytes, payload: bytes, chunk: Chunk, out: list[Event]) -> None:
         if chunk.error or name == b"error":
             raise broken_off(chunk.error, payload)
-        usage = chunk.usage
-        if chunk.prompt_progress is not None and (read := progress(chunk.prompt_progress)) is not None:
-            out.append(read)
+        before, last = len(out), not chunk.choices
         for choice in chunk.choices:
             if 0 <= choice.index < len(self._answers):
                 self._choice(choice.index, choice, out)
-            usage = choice.usage or usage
-        if chunk.x_groq is not None and usage is None:
-            usage = chunk.x_groq.get("usage")
-        if isinstance(usage, dict):
-            out.append(counted(usage))
-        self._spans = spans(chunk) or self._spans
+            last = last or bool(choice.finish_reason)
+        if last or len(out) == before:
+            self._report(chunk, read_report.decode(payload), out)
+        elif chunk.usage is not None:
+            out.append(counted(chunk.usage))
         self._part, self._kind = self._first.part, self._first.kind
+
+    def _report(self, chunk: Chunk, report: Report, out: list[Event]) -> None:
+        """What comes at the end, or before the first word."""
+        if (read := progress(report.prompt_progress)) is not None:
+            out.append(read)
+        if (usage := chunk.usage or usage_in(report)) is not None:
+            out.append(counted(usage))
+        self._spans = spans(report, usage) or self._spans
 
     def _choice(self, index: int, choice: Choice, out: list[Event]) -> None:
         answer = self._answers[index]

@@ -7,7 +7,7 @@ from typing import Any, Final
 from tidewire.core import events as ev
 from tidewire.core.errors import UpstreamError
 from tidewire.core.events import Span
-from tidewire.dialects.openai_chat_chunk import Chunk
+from tidewire.dialects.openai_chat_chunk import Report
 
 _FINAL: Final = frozenset({"invalid_request_error", "invalid_request", "authentication_error", "BadRequestError"})
 
@@ -39,17 +39,25 @@ def counted(raw: dict[str, Any]) -> ev.Usage:
     )
 
 
-def spans(chunk: Chunk) -> list[Span]:
+def usage_in(report: Report) -> dict[str, Any] | None:
+    """Where it is not in the chunk itself: in its choice (Moonshot), or under x_groq."""
+    found = report.x_groq.get("usage") if isinstance(report.x_groq, dict) else None
+    for choice in report.choices:
+        found = choice.usage or found
+    return found if isinstance(found, dict) else None
+
+
+def spans(report: Report, usage: dict[str, Any] | None) -> list[Span]:
     """The host's own times, laid end to end on its own clock, which begins when it got the request. Milliseconds.
 
     vLLM's `metrics` (its first token is counted from scheduling), llama.cpp's `timings`, and the seconds of Groq and Cerebras.
     """
-    if (raw := chunk.metrics) is not None:
-        return _laid(raw, 1.0, "queue_time_ms", "time_to_first_token_ms", "generation_time_ms")
-    if (raw := chunk.timings) is not None:
-        return _laid(raw, 1.0, "", "prompt_ms", "predicted_ms")
-    raw = chunk.time_info or (chunk.x_groq or {}).get("usage") or chunk.usage
-    return _laid(raw, 1000.0, "queue_time", "prompt_time", "completion_time") if isinstance(raw, dict) else []
+    if isinstance(report.metrics, dict):
+        return _laid(report.metrics, 1.0, "queue_time_ms", "time_to_first_token_ms", "generation_time_ms")
+    if isinstance(report.timings, dict):
+        return _laid(report.timings, 1.0, "", "prompt_ms", "predicted_ms")
+    raw = report.time_info if isinstance(report.time_info, dict) else usage or {}
+    return _laid(raw, 1000.0, "queue_time", "prompt_time", "completion_time")
 
 
 def _laid(raw: dict[str, Any], scale: float, *names: str) -> list[Span]:
@@ -64,7 +72,7 @@ def _laid(raw: dict[str, Any], scale: float, *names: str) -> list[Span]:
     return out
 
 
-def progress(raw: dict[str, Any]) -> ev.Progress | None:
+def progress(raw: Any) -> ev.Progress | None:
     """llama.cpp's `prompt_progress`: how much of the prompt it has read."""
     done, total = _count(raw, "processed"), _count(raw, "total")
     if done is None or total is None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from tidewire.core import prose
+from tidewire.core.errors import BadRequest
 from tidewire.core.events import (
     Attempt,
     Citation,
@@ -74,6 +75,9 @@ class Extractive:
         """The corpus belongs to whoever made it."""
 
     async def answer(self, request: Request, sink: Sink) -> None:
+        if request.n != 1 or request.logprobs is not None:
+            param = "n" if request.n != 1 else "logprobs"
+            raise BadRequest(f"quoted answers have no {param}; leave it out", code="unsupported_value", param=param)
         started = time.monotonic()
         held = await self._corpus.count(request.tenant)
         sink.feed(

@@ -79,6 +79,9 @@ class Simulated:
         _script(self._standing)
 
     async def answer(self, request: Request, sink: Sink) -> None:
+        if request.n != 1 or request.logprobs is not None:
+            param = "n" if request.n != 1 else "logprobs"
+            raise BadRequest(f"the simulated model has no {param}; leave it out", code="unsupported_value", param=param)
         said = _DIRECTIVES.search(request.question)
         script = _script({**self._standing, **(_pairs(said.group(1)) if said else {})})
         sink.feed(

@@ -53,9 +53,12 @@ class House(msgspec.Struct, frozen=True):
 def stages(request: Request) -> list[Stage]:
     """What is done to each event of this request's answer."""
     out: list[Stage] = []
-    if request.stop:
+    one = (
+        request.n == 1
+    )  # the end of one of several answers is not the stream's: hosts that give several keep these themselves
+    if one and request.stop:
         out.append(Stop(request.stop))
-    if request.max_tokens is not None:
+    if one and request.max_tokens is not None:
         out.append(Limit(request.max_tokens))
     if request.response_format is not None and request.response_format.get("type") in ("json_object", "json_schema"):
         out.append(Structured(request.response_format))
