@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from tidewire.core.events import StoredEntry
 from tidewire.core.ports import Meta
-from tidewire.stores.shelf import Shelf
+from tidewire.stores.shelf import PACK, Shelf
 
 
 def shelf(*sizes: int) -> Shelf:
@@ -55,3 +59,29 @@ def test_a_reader_that_leaves_as_it_is_woken_keeps_nobody_from_hearing() -> None
     it.watch(lambda: woken.append("second"))
     it.publish([StoredEntry(2, b"x")])
     assert woken == ["first", "second"]
+
+
+@given(st.lists(st.integers(1, 3 * PACK), min_size=1, max_size=6), st.integers(1, 3 * PACK), st.data())
+def test_what_is_read_is_what_was_published_wherever_it_begins_and_whatever_was_shed(batches, limit, data):
+    it = Shelf(Meta("s", "t", "m", 1, "native", "native/1", "continue", "memory"))
+    wanted: list[tuple[int, bytes]] = []
+    for size in batches:
+        batch = [(len(wanted) + n, b'{"n":%d}' % (len(wanted) + n)) for n in range(1, size + 1)]
+        wanted += batch
+        it.publish([StoredEntry(seq, raw) for seq, raw in batch])
+    assert it.size == sum(len(raw) for _, raw in wanted)
+    until = data.draw(st.integers(0, len(wanted)))
+    it.shed(data.draw(st.integers(0, it.size)), until)
+    assert it.base <= until
+    assert it.size == sum(len(raw) for seq, raw in wanted if seq > it.base)
+    after = data.draw(st.integers(it.base, len(wanted)))
+    assert [(e.seq, e.raw) for e in it.read(after, limit)] == wanted[after : after + limit]
+
+
+@pytest.mark.parametrize("room", [0, 100])
+def test_shedding_comes_down_to_the_room_asked_for_where_all_is_stored(room: int) -> None:
+    it = shelf()
+    for n in range(1, 5 * PACK):
+        it.publish([StoredEntry(n, b"0123456789")])
+    it.shed(room, it.last)
+    assert it.size <= room

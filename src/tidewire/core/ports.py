@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -62,9 +62,9 @@ class Step(Protocol):
 class Stage(Protocol):
     """Something done to each event before it is numbered. Sync and pure; keeps the order of what it holds back."""
 
-    def feed(self, event: Event) -> Iterable[Event]: ...
+    def feed(self, event: Event) -> Sequence[Event]: ...
 
-    def end(self) -> Iterable[Event]: ...
+    def end(self) -> Sequence[Event]: ...
 
 
 class Meta(msgspec.Struct, omit_defaults=True):

@@ -98,27 +98,25 @@ class Pump:
     def wake(self) -> None:
         """There may be more in the log. Never raises: a defect here breaks this connection and no other."""
         wire = self._wire
-        if not wire.clear or self._over:
+        if self._over or not wire.clear:
             return
         try:
-            while True:
-                entries = self._take(BATCH)
-                if entries:
-                    data = self._renderer.feed(entries)
-                    if self._renderer.ended:
-                        self._last(data)
-                        return
-                    if data:
-                        self._quiet = 0
-                        if wire.started:
-                            wire.send(data)
-                        else:
-                            wire.begin(self._headers, data)
-                    if not wire.clear:  # what was written is more than the client takes
-                        return  # type: ignore[unreachable]
-                if len(entries) < BATCH:
-                    break
-            if not entries and self._cursor is not None and self._cursor.failed is not None:
+            while entries := self._take(BATCH):
+                renderer = self._renderer
+                data = renderer.feed(entries)
+                if renderer.ended:
+                    self._last(data)
+                    return
+                if data:
+                    self._quiet = 0
+                    if wire.started:
+                        wire.send(data)
+                    else:
+                        wire.begin(self._headers, data)
+                # whoever took less than a batch has taken all; or what was written is more than the client takes
+                if len(entries) < BATCH or not wire.clear:
+                    return
+            if self._cursor is not None and self._cursor.failed is not None:
                 self._broken(self._cursor.failed)
         except Exception:  # supervisor boundary
             log.exception("a reader failed; its connection is closed, the stream goes on")

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from tidewire.core import events as ev
@@ -237,7 +237,7 @@ class Run:
         """What the stages still hold."""
         out: list[Event] = []
         for i, stage in enumerate(self._stages):
-            tail: Iterable[Event] = stage.end()
+            tail = stage.end()
             for later in self._stages[i + 1 :]:
                 tail = [x for e in tail for x in later.feed(e)]
             out.extend(e for e in tail if not isinstance(e, ev.Finish))
@@ -267,10 +267,15 @@ class Run:
         if self._why is not None:
             return
         try:
-            if self._stages:
-                for stage in self._stages:
+            for stage in self._stages:
+                if len(events) == 1:
+                    events = stage.feed(events[0])
+                else:
                     events = [out for event in events for out in stage.feed(event)]
-            self._append(events)
+            if len(events) == 1 and type(event := events[0]) is Delta and event.part == self._part:
+                self._token(event)
+            else:
+                self._append(events)
         except Exception as error:  # noqa: BLE001 - supervisor boundary: it ends this stream, not its neighbours
             self.fail(error)
 
@@ -282,6 +287,19 @@ class Run:
         while self._audience.behind(self.last):
             await self._audience.caught_up()
         await self._writer.room()
+
+    def _token(self, event: Delta) -> None:
+        """`_append`, straight, for the usual batch: one more piece of the part that text came for last."""
+        now = self._clock()
+        event.seq = seq = self.last + 1
+        event.at = int((now - self._began) * 1000)
+        raw = encode(event)
+        self.last = seq
+        self._meter.gap(now - self._latest)
+        self._latest = now
+        self._writer.append([NewEntry(seq, raw, event)])
+        if seq >= self._check_at or len(raw) > LARGE:
+            self._check_size()
 
     def _append(self, events: Sequence[Event]) -> None:
         now = self._clock()

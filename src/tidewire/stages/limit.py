@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from tidewire.core.events import Delta, Event, Finish
 
@@ -13,18 +13,16 @@ class Limit:
     """
 
     def __init__(self, tokens: int) -> None:
-        self._left = tokens
-        self._met = False
+        self._left = tokens  # below 0: it was met
 
-    def feed(self, event: Event) -> Iterable[Event]:
-        if self._met:
-            return ()
+    def feed(self, event: Event) -> Sequence[Event]:
         if type(event) is Delta:
-            if self._left == 0:
-                self._met = True
-                return (Finish(reason="length", early=True),)
-            self._left -= 1
+            left = self._left = self._left - 1
+            if left < 0:
+                return () if left < -1 else (Finish(reason="length", early=True),)
+        elif self._left < 0:
+            return ()
         return (event,)
 
-    def end(self) -> Iterable[Event]:
+    def end(self) -> Sequence[Event]:
         return ()

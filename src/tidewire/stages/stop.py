@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from tidewire.core.events import Delta, Event, Finish, PartEnded, PartStarted
 
@@ -23,7 +23,7 @@ class Stop:
         self._queue: list[tuple[int, Event]] = []  # other events, each behind so many characters of what is held
         self._met = False
 
-    def feed(self, event: Event) -> Iterable[Event]:
+    def feed(self, event: Event) -> Sequence[Event]:
         if self._met:
             return ()
         if type(event) is Delta and event.part in self._texts:
@@ -37,10 +37,10 @@ class Stop:
         self._queue.append((len(self._held), event))
         return ()
 
-    def end(self) -> Iterable[Event]:
+    def end(self) -> Sequence[Event]:
         return () if self._met else self._release(len(self._held))
 
-    def _text(self, delta: Delta) -> Iterable[Event]:
+    def _text(self, delta: Delta) -> Sequence[Event]:
         before: list[Event] = []
         if self._held and delta.part != self._part:
             before = self._release(len(self._held))

@@ -12,22 +12,24 @@ from tidewire.core.ports import Meta
 log = logging.getLogger("tidewire.stores")
 
 NOTHING: Final[list[Entry]] = []
+PACK: Final = 64  # entries
+BROKEN: Final = "a reader could not be woken"
 
 
 class Shelf:
-    """Entries base+1 … last as bytes. While readers are woken the newest batch is at hand as it was given, so that those at the
-    end decode nothing.
+    """Entries base+1 … last as bytes: the newest one by one, older ones in packs, which take less memory. While readers are woken
+    the newest batch is at hand as it was given, so that those at the end decode nothing.
     """
 
-    __slots__ = ("_raws", "_size", "_sized", "_waker", "_wakers", "base", "failed", "last", "meta", "tip")
+    __slots__ = ("_packed", "_packs", "_raws", "_waker", "_wakers", "base", "failed", "last", "meta", "tip")
 
     def __init__(self, meta: Meta, base: int = 0) -> None:
         self.meta = meta
         self.base = base
         self.last = base
-        self._size = 0  # bytes of the first _sized entries in memory
-        self._sized = 0
         self.failed: Exception | None = None
+        self._packs: list[bytes] = []  # PACK entries each, joined by line ends, which JSON on one line holds none of
+        self._packed = 0  # bytes of entries in packs
         self._raws: list[bytes] = []
         self.tip = NOTHING
         self._waker: Callable[[], None] | None = None  # of the first reader; most streams have one
@@ -35,17 +37,23 @@ class Shelf:
 
     def publish(self, entries: list[Entry]) -> None:
         """Make acknowledged entries visible and wake the readers."""
+        raws = self._raws
         if len(entries) == 1:  # the usual batch: one token
-            self._raws.append(entries[0].raw)
+            raws.append(entries[0].raw)
         else:
-            self._raws += [entry.raw for entry in entries]
+            raws += [entry.raw for entry in entries]
+        if len(raws) >= 2 * PACK:
+            self._pack()
         self.last = entries[-1].seq
         self.tip = entries
         if self._wakers:
             for wake in self._all():  # a copy: a reader may leave as it is woken
                 _call(wake)
         elif self._waker is not None:
-            _call(self._waker)
+            try:
+                self._waker()
+            except Exception:  # supervisor boundary, as in _call
+                log.exception(BROKEN)
         self.tip = NOTHING  # whoever did not take it now reads the bytes: let it go while it is still in the cache
 
     def fail(self, error: Exception) -> None:
@@ -56,12 +64,8 @@ class Shelf:
 
     @property
     def size(self) -> int:
-        """Bytes in memory. Counted when asked for, each entry once, so that appending a token need not."""
-        new = self._raws[self._sized :]
-        if new:
-            self._sized += len(new)
-            self._size += sum(map(len, new))
-        return self._size
+        """Bytes of entries in memory. Counted when asked for, so that appending a token need not."""
+        return self._packed + sum(map(len, self._raws))
 
     def read(self, after: int, limit: int) -> list[Entry]:
         """Entries after+1 … in memory, at most limit. after must be at least base."""
@@ -69,24 +73,38 @@ class Shelf:
         into = after - (self.last - len(tip))
         if into >= 0:  # the newest batch is at hand as it was given
             return tip if into == 0 and len(tip) <= limit else tip[into : into + limit]
-        low = after - self.base
-        raws = self._raws[low : low + limit]
-        return [StoredEntry(after + 1 + i, raw) for i, raw in enumerate(raws)]
+        return [StoredEntry(after + 1 + i, raw) for i, raw in enumerate(self._slice(after - self.base, limit))]
 
     def shed(self, room: int, until: int) -> None:
-        """Forget the oldest entries, none after `until`, until the rest takes `room` bytes; for a log that has them stored."""
+        """Forget the oldest entries, none after `until`, until the rest takes `room` bytes or less; for a log that has them stored."""
+        over = self.size - room
+        while over > 0 and self._packs and self.base + PACK <= until:
+            gone = _length(self._packs.pop(0))
+            self.base += PACK
+            self._packed -= gone
+            over -= gone
+        while over > 0 and self._raws and not self._packs and self.base < until:
+            over -= len(self._raws.pop(0))
+            self.base += 1
+
+    def _pack(self) -> None:
         raws = self._raws
-        size = self.size
-        gone = 0
-        most = min(until - self.base, len(raws))
-        while size > room and gone < most:
-            size -= len(raws[gone])
-            gone += 1
-        if gone:
-            del raws[:gone]
-            self._size = size
-            self._sized -= gone
-            self.base += gone
+        while len(raws) >= 2 * PACK:
+            pack = b"\n".join(raws[:PACK])
+            del raws[:PACK]
+            self._packs.append(pack)
+            self._packed += _length(pack)
+
+    def _slice(self, low: int, limit: int) -> list[bytes]:
+        """The bytes of entries low … low + limit, counted from base."""
+        packed = len(self._packs) * PACK
+        if low >= packed:
+            return self._raws[low - packed : low - packed + limit]
+        first, skip = divmod(low, PACK)
+        out: list[bytes] = []
+        for pack in self._packs[first : first + (skip + limit - 1) // PACK + 1]:
+            out += pack.split(b"\n")
+        return (out + self._raws[: max(0, skip + limit - len(out))])[skip : skip + limit]
 
     def watch(self, wake: Callable[[], None]) -> None:
         if self._waker is None:
@@ -108,8 +126,12 @@ class Shelf:
         return [*([] if self._waker is None else [self._waker]), *self._wakers]
 
 
+def _length(pack: bytes) -> int:
+    return len(pack) - (PACK - 1)
+
+
 def _call(wake: Callable[[], None]) -> None:
     try:
         wake()
     except Exception:  # supervisor boundary: a reader's defect is neither the stream's nor the other readers'
-        log.exception("a reader could not be woken")
+        log.exception(BROKEN)
