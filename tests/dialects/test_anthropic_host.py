@@ -203,7 +203,9 @@ def ending(reason: str | None = "end_turn", **more) -> bytes:
     return event("message_delta", delta=last, usage=usage) + event("message_stop")
 
 
-START = event("message_start", message={"id": "msg_1", "type": "message", "usage": {"input_tokens": 3, "output_tokens": 1}})
+START = event(
+    "message_start", message={"id": "msg_1", "type": "message", "usage": {"input_tokens": 3, "output_tokens": 1}}
+)
 PING = event("ping")
 CALL = {"type": "tool_use", "id": "toolu_1", "name": "look_up", "input": {}}
 SMALL = (
@@ -304,9 +306,27 @@ def test_a_citation_speaks_for_its_whole_block():
         "cited_text": "Tides.",
         "encrypted_index": "x",
     }
-    page = {"type": "page_location", "document_index": 2, "document_title": None, "cited_text": "P", "start_page_number": 7}
-    chars = {"type": "char_location", "document_index": 0, "document_title": "Doc", "cited_text": "C", "start_char_index": 1}
-    found = {"type": "search_result_location", "source": "kb:1", "title": None, "cited_text": "S", "search_result_index": 0}
+    page = {
+        "type": "page_location",
+        "document_index": 2,
+        "document_title": None,
+        "cited_text": "P",
+        "start_page_number": 7,
+    }
+    chars = {
+        "type": "char_location",
+        "document_index": 0,
+        "document_title": "Doc",
+        "cited_text": "C",
+        "start_char_index": 1,
+    }
+    found = {
+        "type": "search_result_location",
+        "source": "kb:1",
+        "title": None,
+        "cited_text": "S",
+        "search_result_index": 0,
+    }
     wire = START + begin(0, citations=[]) + delta("citations_delta", citation=web) + said("Two ") + said("words")
     wire += b"".join(delta("citations_delta", citation=c) for c in (page, chars, found)) + stop() + ending()
     events, error = decoded(wire)
@@ -347,7 +367,10 @@ def test_what_the_host_runs_itself_is_left_out_and_so_is_what_is_not_known_yet()
     [
         (begin(0, **CALL) + stop(), "{}"),
         (begin(0, **CALL | {"input": {"a": [1]}}) + stop(), '{"a":[1]}'),
-        (begin(0, **CALL | {"input": {"a": 1}}) + delta("input_json_delta", 0, partial_json='{"b":2}') + stop(), '{"b":2}'),
+        (
+            begin(0, **CALL | {"input": {"a": 1}}) + delta("input_json_delta", 0, partial_json='{"b":2}') + stop(),
+            '{"b":2}',
+        ),
     ],
 )
 def test_a_call_has_arguments_wherever_the_host_put_them(blocks, arguments):
@@ -386,7 +409,11 @@ OVER = event("error", error={"type": "overloaded_error", "message": "Overloaded"
         (TEXT + event("message_start", message={"id": "msg_2"}), ["one "], "upstream_cut"),
         (TEXT + START + said("two") + ending(), ["one two"], None),
         (TEXT + delta("text_delta", text=None) + said("") + ending(), ["one "], None),
-        (TEXT + event("content_block_delta") + event("content_block_start") + event("message_start") + ending(), ["one "], None),
+        (
+            TEXT + event("content_block_delta") + event("content_block_start") + event("message_start") + ending(),
+            ["one "],
+            None,
+        ),
         (TEXT + stop(9) + stop() + stop() + ending(), ["one "], None),
         (TEXT + begin() + said("two") + ending(), ["one ", "two"], None),  # begun again under its index
         (said("two") + ending(), [], "upstream_bad_event"),
@@ -419,7 +446,9 @@ def test_blocks_without_an_index_follow_each_other():
     wire = START + bare("content_block_start", content_block={"type": "text", "text": "a"})
     wire += bare("content_block_delta", delta={"type": "text_delta", "text": "b"}) + bare("content_block_stop")
     wire += bare("content_block_start", content_block=CALL)
-    wire += bare("content_block_delta", delta={"type": "input_json_delta", "partial_json": "{}"}) + bare("content_block_stop")
+    wire += bare("content_block_delta", delta={"type": "input_json_delta", "partial_json": "{}"}) + bare(
+        "content_block_stop"
+    )
     events, error = decoded(wire + ending("tool_use"))
     assert error is None
     assert (texts(events, "text"), texts(events, "tool_call")) == (["ab"], ["{}"])
@@ -427,8 +456,12 @@ def test_blocks_without_an_index_follow_each_other():
 
 def test_blocks_that_take_turns_are_kept_apart():
     wire = START + begin(5, **CALL) + begin(2, **CALL | {"id": "toolu_2"}) + begin(9)
-    wire += delta("input_json_delta", 5, partial_json="[1") + said("x", 9) + delta("input_json_delta", 2, partial_json="[2")
-    wire += delta("input_json_delta", 5, partial_json="]") + said("y", 9) + delta("input_json_delta", 2, partial_json="]")
+    wire += (
+        delta("input_json_delta", 5, partial_json="[1") + said("x", 9) + delta("input_json_delta", 2, partial_json="[2")
+    )
+    wire += (
+        delta("input_json_delta", 5, partial_json="]") + said("y", 9) + delta("input_json_delta", 2, partial_json="]")
+    )
     events, error = decoded(wire + ending("tool_use"))
     assert error is None
     assert (texts(events, "tool_call"), texts(events, "text")) == (["[1]", "[2]"], ["xy"])

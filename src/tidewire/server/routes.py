@@ -14,6 +14,7 @@ from tidewire.core.errors import NotFound, TidewireError
 from tidewire.core.events import ErrorInfo
 from tidewire.core.request import DisconnectPolicy
 from tidewire.dialects.agui import AGUI
+from tidewire.dialects.anthropic import AnthropicMessages
 from tidewire.dialects.cohere import Cohere
 from tidewire.dialects.gemini import Gemini
 from tidewire.dialects.native import Form, Native
@@ -24,6 +25,7 @@ from tidewire.dialects.openai_responses import OpenAIResponses
 from tidewire.dialects.ui_messages import UIMessages
 from tidewire.doors.access import Access
 from tidewire.doors.agui import AGUIRoutes
+from tidewire.doors.anthropic import AnthropicRoutes
 from tidewire.doors.call import Call, Endpoint, Origins
 from tidewire.doors.cohere import CohereRoutes
 from tidewire.doors.embeddings import EmbeddingRoutes
@@ -51,6 +53,7 @@ class Policies(msgspec.Struct, frozen=True):
     native: DisconnectPolicy
     openai_chat: DisconnectPolicy
     openai_responses: DisconnectPolicy
+    anthropic: DisconnectPolicy
     ui_messages: DisconnectPolicy
     agui: DisconnectPolicy
     cohere: DisconnectPolicy
@@ -145,6 +148,11 @@ def router(house: House) -> ASGIApp:
     routes.add("/v1/responses/{response}", stored.error, get=responses.retrieve, delete=responses.delete)
     routes.add("/v1/responses/{response}/cancel", stored.error, post=responses.cancel)
     routes.add("/v1/responses/{response}/input_items", stored.error, get=responses.input_items)
+
+    said = AnthropicMessages(when.anthropic)
+    anthropic = AnthropicRoutes(streaming, said)
+    routes.add("/v1/messages", said.error, post=anthropic.messages)
+    routes.add("/v1/messages/count_tokens", said.error, post=anthropic.count_tokens)
 
     chunks = UIMessages("default", when.ui_messages)
     ui = UIRoutes(streaming, chunks)

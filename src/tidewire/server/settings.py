@@ -94,6 +94,7 @@ class Disconnect(Group, frozen=True):
     native: Annotated[str, Meta(description="Streams of the native protocol.")] = "grace:15"
     openai_chat: Annotated[str, Meta(description="OpenAI Chat Completions.")] = "cancel"
     openai_responses: Annotated[str, Meta(description="OpenAI Responses; background ones always continue.")] = "cancel"
+    anthropic: Annotated[str, Meta(description="Anthropic Messages.")] = "cancel"
     ui_messages: Annotated[str, Meta(description="AI SDK UI messages.")] = "grace:15"
     gemini: Annotated[str, Meta(description="Gemini API.")] = "cancel"
     agui: Annotated[str, Meta(description="AG-UI runs.")] = "grace:15"
