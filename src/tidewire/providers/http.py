@@ -256,7 +256,9 @@ class Host:
             head += _lines(headers)
         if body is None:
             return head + b"\r\n"
-        return b"%sContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (head, len(body), body)
+        if not headers or "Content-Type" not in headers:
+            head += b"Content-Type: application/json\r\n"
+        return b"%sContent-Length: %d\r\n\r\n%s" % (head, len(body), body)
 
     def _head(self, method: str, path: str, *, streamed: bool) -> bytes:
         target = self.address.target(path)

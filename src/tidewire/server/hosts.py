@@ -18,10 +18,13 @@ from tidewire.dialects.ollama_host import OllamaHost
 from tidewire.dialects.openai_chat_host import ChatHost
 from tidewire.dialects.openai_quirks import QUIRKS
 from tidewire.dialects.openai_responses_host import ResponsesHost
+from tidewire.dialects.tgi_host import TGIHost
+from tidewire.dialects.triton_host import TritonHost
 from tidewire.providers.answers import Timeouts
 from tidewire.providers.background import Background
 from tidewire.providers.hosted import Hosted, Signer
 from tidewire.server import settings as s
+from tidewire.server import vertex
 
 Headers = Mapping[str, str]
 
@@ -33,14 +36,14 @@ def bearer(key: str) -> Headers:
 class HostKind(msgspec.Struct, frozen=True, kw_only=True):
     """One kind of host.
 
-    speaker: its dialect, from its settings. base_url: where it is, unless the settings say. key_env: the environment variable that
+    speaker: its dialect, from its settings. base_url: where it is, unless the settings say; made from them where it has regions. key_env: the environment variable that
     holds its key, unless the settings say; where that is set the host is offered without being configured. keyed: headers that carry the
     key. signer: where headers differ from request to request, made from the settings, the key and the base URL. provider: what asks it.
     usual: offered without being configured where its key is set.
     """
 
     speaker: Callable[[s.Provider], Speaker]
-    base_url: str = ""
+    base_url: str | Callable[[s.Provider], str] = ""
     key_env: str = ""
     keyed: Callable[[str], Headers] = bearer
     signer: Callable[[s.Provider, str | None], Signer | None] = lambda given, key: None
@@ -60,9 +63,7 @@ HOSTS: Final[dict[str, HostKind]] = {
         key_env="ANTHROPIC_API_KEY",
         keyed=lambda key: {"x-api-key": key, "anthropic-version": VERSION},
     ),
-    "cohere": HostKind(
-        speaker=lambda given: CohereHost(), base_url="https://api.cohere.com", key_env="CO_API_KEY"
-    ),
+    "cohere": HostKind(speaker=lambda given: CohereHost(), base_url="https://api.cohere.com", key_env="CO_API_KEY"),
     # the key is that of ollama.com; a server on this machine needs none
     "ollama": HostKind(
         speaker=lambda given: OllamaHost(), base_url="http://127.0.0.1:11434", key_env="OLLAMA_API_KEY", usual=False
@@ -105,6 +106,9 @@ HOSTS: Final[dict[str, HostKind]] = {
         key_env="GEMINI_API_KEY",
         keyed=lambda key: {"x-goog-api-key": key},
     ),
+    "tgi-generate": HostKind(speaker=lambda given: TGIHost(), base_url="http://127.0.0.1:3000"),
+    "triton": HostKind(speaker=lambda given: TritonHost(), base_url="http://127.0.0.1:8000"),
+    "vertex": HostKind(speaker=vertex.speaker, base_url=vertex.base_url, signer=vertex.signer),
 }
 
 
@@ -121,7 +125,7 @@ def hosted(kind: str, name: str, given: s.Provider, note: str = "") -> Hosted:
         )
     return row.provider(
         name,
-        given.base_url or row.base_url,
+        given.base_url or (row.base_url if isinstance(row.base_url, str) else row.base_url(given)),
         row.speaker(given),
         headers={**given.headers, **(row.keyed(key) if key else {})},
         secrets=[key] if key else [],
@@ -142,5 +146,7 @@ def hosted(kind: str, name: str, given: s.Provider, note: str = "") -> Hosted:
 def keys() -> dict[str, tuple[str, str]]:
     """The hosts that are offered where their key is set: kind -> variable and address."""
     return {
-        kind: (row.key_env, row.base_url) for kind, row in HOSTS.items() if row.usual and row.key_env and row.base_url
+        kind: (row.key_env, row.base_url)
+        for kind, row in HOSTS.items()
+        if row.usual and row.key_env and isinstance(row.base_url, str) and row.base_url
     }
