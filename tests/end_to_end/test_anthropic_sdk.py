@@ -20,8 +20,12 @@ TOOL = {"name": "look_up", "description": "looks it up", "input_schema": {"type"
 
 @pytest.fixture
 async def client(server_url):
-    async with anthropic.AsyncAnthropic(base_url=server_url, api_key="none", max_retries=0) as client:
+    async with asking(server_url) as client:
         yield client
+
+
+def asking(url, key="none"):
+    return anthropic.AsyncAnthropic(base_url=url, api_key=key, max_retries=0)
 
 
 def fields(said=FAST, **more):
@@ -174,9 +178,9 @@ async def test_the_models_are_listed(client):
 
 async def test_the_key_is_taken_as_the_client_sends_it(tmp_path):
     async with serving(tmp_path, server=Server(api_key="secret")) as tidewire:
-        async with anthropic.AsyncAnthropic(base_url=tidewire.url, api_key="secret", max_retries=0) as client:
+        async with asking(tidewire.url, "secret") as client:
             assert (await client.messages.create(**fields())).content
-        async with anthropic.AsyncAnthropic(base_url=tidewire.url, api_key="wrong", max_retries=0) as client:
+        async with asking(tidewire.url, "wrong") as client:
             with pytest.raises(anthropic.AuthenticationError) as caught:
                 await client.messages.create(**fields())
         assert caught.value.type == "authentication_error"
@@ -230,19 +234,16 @@ HOST = streams(
 async def test_from_an_anthropic_host_every_block_comes_through_and_goes_back(tmp_path):
     async with Upstream(HOST) as host:
         far = Provider(kind="anthropic", base_url=host.url, models=["m"], retries=0)
-        async with serving(tmp_path, providers={"far": far}) as tidewire:
-            async with anthropic.AsyncAnthropic(base_url=tidewire.url, api_key="none", max_retries=0) as client:
-                asked = fields(
-                    "Hello?", model="far/m", tools=[TOOL], thinking={"type": "enabled", "budget_tokens": 1024}
-                )
-                async with client.messages.stream(**asked) as stream:
-                    final = await stream.get_final_message()
-                turns = [
-                    *asked["messages"],
-                    {"role": "assistant", "content": final.content},
-                    {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "is_error": True}]},
-                ]
-                again = await client.messages.create(**asked | {"messages": turns})
+        async with serving(tmp_path, providers={"far": far}) as tidewire, asking(tidewire.url) as client:
+            asked = fields("Hello?", model="far/m", tools=[TOOL], thinking={"type": "enabled", "budget_tokens": 1024})
+            async with client.messages.stream(**asked) as stream:
+                final = await stream.get_final_message()
+            turns = [
+                *asked["messages"],
+                {"role": "assistant", "content": final.content},
+                {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "is_error": True}]},
+            ]
+            again = await client.messages.create(**asked | {"messages": turns})
         first, second = (call.json for call in host.calls)
     assert [b.type for b in final.content] == ["thinking", "redacted_thinking", "text", "tool_use"]
     assert [b.model_dump() for b in again.content] == [b.model_dump() for b in final.content]
@@ -271,11 +272,10 @@ async def test_a_client_that_leaves_lets_go_of_the_anthropic_host(tmp_path):
 
     async with Upstream(script) as host:
         far = Provider(kind="anthropic", base_url=host.url, models=["m"], retries=0)
-        async with serving(tmp_path, providers={"far": far}) as tidewire:
-            async with anthropic.AsyncAnthropic(base_url=tidewire.url, api_key="none", max_retries=0) as client:
-                async with client.messages.stream(**fields("Hello?", model="far/m")) as stream:
-                    async for said in stream.text_stream:
-                        assert said == "one"
-                        break
-                async with asyncio.timeout(5):
-                    await host.calls[0].gone.wait()
+        async with serving(tmp_path, providers={"far": far}) as tidewire, asking(tidewire.url) as client:
+            async with client.messages.stream(**fields("Hello?", model="far/m")) as stream:
+                async for said in stream.text_stream:
+                    assert said == "one"
+                    break
+            async with asyncio.timeout(5):
+                await host.calls[0].gone.wait()
