@@ -341,6 +341,20 @@ async def test_size_counts_what_is_in_memory(log: Log) -> None:
     assert log.size() == (1, 150)
 
 
+async def test_the_size_counts_a_stream_once_while_it_is_written_when_it_has_ended_and_when_it_is_taken_over(log):
+    writer = await open_stream(log)
+    writer.append(numbered(1, 3, size=50))
+    await writer.close(meta(ended=2))
+    assert log.size() == (1, 150)
+    again = await open_stream(log, meta(epoch=2))
+    assert log.size() == (1, 150)
+    again.append(numbered(4, 5, size=50))
+    await again.close(meta(epoch=2, ended=3))
+    assert log.size() == (1, 250)
+    await log.delete("acme", "s1")
+    assert log.size() == (0, 0)
+
+
 # A log against a list
 
 STEPS = st.one_of(

@@ -43,6 +43,7 @@ class MemoryLog:
             self._shelves[key] = old = Shelf(meta)
         else:
             old.meta = meta
+            self._ended_size -= self._ended.pop(key, 0)
         writer = self._writers.get(key)
         if writer is not None:
             writer.refuse(
@@ -83,7 +84,8 @@ class MemoryLog:
         return len(over)
 
     def size(self) -> tuple[int, int]:
-        return len(self._shelves), sum(s.size for s in self._shelves.values())
+        live = sum(self._shelves[key].size for key in self._writers)  # not all of them: thousands may have ended
+        return len(self._shelves), live + self._ended_size
 
     async def close(self) -> None:
         self._shelves.clear()

@@ -21,7 +21,7 @@ class Shelf:
     the newest batch is at hand as it was given, so that those at the end decode nothing.
     """
 
-    __slots__ = ("_packed", "_packs", "_raws", "_waker", "_wakers", "base", "failed", "last", "meta", "tip")
+    __slots__ = ("_packs", "_raws", "_waker", "_wakers", "base", "failed", "last", "meta", "size", "tip")
 
     def __init__(self, meta: Meta, base: int = 0) -> None:
         self.meta = meta
@@ -29,8 +29,8 @@ class Shelf:
         self.last = base
         self.failed: Exception | None = None
         self._packs: list[bytes] = []  # PACK entries each, joined by line ends, which JSON on one line holds none of
-        self._packed = 0  # bytes of entries in packs
         self._raws: list[bytes] = []
+        self.size = 0  # bytes of entries in memory
         self.tip = NOTHING
         self._waker: Callable[[], None] | None = None  # of the first reader; most streams have one
         self._wakers: list[Callable[[], None]] = []  # of the others
@@ -39,9 +39,13 @@ class Shelf:
         """Make acknowledged entries visible and wake the readers."""
         raws = self._raws
         if len(entries) == 1:  # the usual batch: one token
-            raws.append(entries[0].raw)
+            raw = entries[0].raw
+            raws.append(raw)
+            self.size += len(raw)
         else:
-            raws += [entry.raw for entry in entries]
+            new = [entry.raw for entry in entries]
+            raws += new
+            self.size += sum(map(len, new))
         if len(raws) >= 2 * PACK:
             self._pack()
         self.last = entries[-1].seq
@@ -62,11 +66,6 @@ class Shelf:
         for wake in self._all():
             _call(wake)
 
-    @property
-    def size(self) -> int:
-        """Bytes of entries in memory. Counted when asked for, so that appending a token need not."""
-        return self._packed + sum(map(len, self._raws))
-
     def read(self, after: int, limit: int) -> list[Entry]:
         """Entries after+1 … in memory, at most limit. after must be at least base."""
         tip = self.tip
@@ -77,23 +76,18 @@ class Shelf:
 
     def shed(self, room: int, until: int) -> None:
         """Forget the oldest entries, none after `until`, until the rest takes `room` bytes or less; for a log that has them stored."""
-        over = self.size - room
-        while over > 0 and self._packs and self.base + PACK <= until:
-            gone = _length(self._packs.pop(0))
+        while self.size > room and self._packs and self.base + PACK <= until:
+            self.size -= len(self._packs.pop(0)) - (PACK - 1)
             self.base += PACK
-            self._packed -= gone
-            over -= gone
-        while over > 0 and self._raws and not self._packs and self.base < until:
-            over -= len(self._raws.pop(0))
+        while self.size > room and self._raws and not self._packs and self.base < until:
+            self.size -= len(self._raws.pop(0))
             self.base += 1
 
     def _pack(self) -> None:
         raws = self._raws
         while len(raws) >= 2 * PACK:
-            pack = b"\n".join(raws[:PACK])
+            self._packs.append(b"\n".join(raws[:PACK]))
             del raws[:PACK]
-            self._packs.append(pack)
-            self._packed += _length(pack)
 
     def _slice(self, low: int, limit: int) -> list[bytes]:
         """The bytes of entries low … low + limit, counted from base."""
@@ -124,10 +118,6 @@ class Shelf:
 
     def _all(self) -> list[Callable[[], None]]:
         return [*([] if self._waker is None else [self._waker]), *self._wakers]
-
-
-def _length(pack: bytes) -> int:
-    return len(pack) - (PACK - 1)
 
 
 def _call(wake: Callable[[], None]) -> None:

@@ -138,7 +138,8 @@ class SqliteLog:
                 return count
 
     def size(self) -> tuple[int, int]:
-        return len(self._shelves), sum(shelf.size for shelf in self._shelves.values())
+        live = sum(self._shelves[key].size for key in self._writers)  # what has ended is counted as it comes to rest
+        return len(self._shelves), live + self._resting_size
 
     # Orders to the writing thread, and what becomes of them
 
