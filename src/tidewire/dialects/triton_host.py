@@ -96,7 +96,12 @@ class TritonDecoder:
     def end(self) -> list[Event]:
         if self._over:
             return []
-        out = self.feed(b"\n\n")  # a last event may lack its empty line
+        try:
+            out = self.feed(b"\n\n")  # a last event may lack its empty line
+        except UpstreamError as error:
+            if error.kind != "upstream_bad_event":
+                raise
+            raise UpstreamError("the host closed the answer in the middle of an event", code="upstream_cut") from None
         self._over = True
         return [*out, *self._answer.end()]
 
