@@ -238,7 +238,8 @@ class Chunks:
             if started.kind == "audio":
                 said = b'"audio":{"id":%s}' % _json(event.value)
             elif started.kind == "tool_call":
-                said = b'"tool_calls":[%s]' % _json({"index": self._calls[part]} | signed(event.value))
+                call = {"index": self._calls[part], "function": {"arguments": ""}}  # clients read it in every fragment
+                said = b'"tool_calls":[%s]' % _json(call | signed(event.value))
         elif type(event) is ev.Logprobs and started is not None:
             value = _json(logprobs(event.content if started.kind != "refusal" else None, None))
             if started.kind == "refusal":
