@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from strategies import STREAM, logs, meta_of, numbered, opened
 from tidewire.core import events as ev
 from tidewire.core.errors import BadRequest, NotFound
-from tidewire.core.request import Image, Text, ToolCall, ToolResult
+from tidewire.core.request import Image, Text, Thinking, ToolCall, ToolResult
 from tidewire.core.sse import Frames
 from tidewire.dialects.openai_responses import OpenAIResponses
 from tidewire.dialects.openai_responses_request import KEPT_INPUT
@@ -299,7 +299,8 @@ def test_fields_take_the_names_that_hosts_know():
     )
     schema = {"name": "tide", "schema": {"type": "object"}, "strict": True}
     assert request.response_format == {"type": "json_schema", "json_schema": schema}
-    assert request.options == {"seed": 7, "reasoning_effort": "low"}
+    assert request.options == {"seed": 7}
+    assert request.thinking == Thinking(effort="low", show=False)
     assert request.tools[0].name == "f"
     assert request.tool_choice == {"type": "function", "function": {"name": "f"}}
     assert request.max_tokens == 99
@@ -314,7 +315,8 @@ def test_fields_take_the_names_that_hosts_know():
         ({"input": [{"type": "item_reference", "id": "x"}]}, "input[0].type"),
         ({"input": [{"role": "critic", "content": "x"}]}, "input[0].role"),
         ({"input": [{"role": "user"}]}, "input[0].content"),
-        ({"input": [{"role": "user", "content": [{"type": "input_file"}]}]}, "input[0].content[0].type"),
+        ({"input": [{"role": "user", "content": [{"type": "input_file"}]}]}, "input[0].content[0].file_data"),
+        ({"input": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "input[0].content[0].type"),
         ({"input": [{"role": "user", "content": ["x"]}]}, "input[0].content[0].type"),
         (
             {"input": [{"role": "user", "content": [{"type": "input_image", "file_id": "f"}]}]},
@@ -329,9 +331,10 @@ def test_fields_take_the_names_that_hosts_know():
         ({"tool_choice": "maybe"}, "tool_choice"),
         ({"tool_choice": {"type": "mcp"}}, "tool_choice.type"),
         ({"text": {"format": {"type": "xml"}}}, "text.format.type"),
-        ({"previous_response_id": "resp_1"}, "previous_response_id"),
+        ({"prompt": {"id": "pmpt_1"}}, "prompt"),
+        ({"reasoning": {"effort": 5}}, "reasoning.effort"),
         ({"conversation": "conv_1"}, "conversation"),
-        ({"top_logprobs": 2}, "top_logprobs"),
+        ({"top_logprobs": 21}, "top_logprobs"),
         ({"background": True, "store": False}, "store"),
     ],
 )

@@ -144,7 +144,7 @@ class ResponsesDecoder:
         elif kind in ("response.created", "response.queued", "response.in_progress"):
             if self.response is None and event.response:
                 self.response = decode_response(event.response).id
-        elif kind == "error" or (not kind and event.error):
+        elif kind == "error" or (event.error and not event.type):
             said = event.error or {"code": event.code, "message": event.message}
             raise failure(said, payload)
         elif (handle := self._HANDLERS.get(kind)) is not None:

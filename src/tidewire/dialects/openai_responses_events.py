@@ -1,11 +1,13 @@
 """Views of a log as OpenAI Responses: the events of a stream, and the one document at its end.
 
 Each is a pure function of the log's prefix. Order of events as recorded from the official API; thoughts come as
-reasoning_text, which is what hosts of open models send (a summary would be something that nobody wrote).
+reasoning_text, which is what hosts of open models send (a summary would be something that nobody wrote). Left out, for
+want of a word: progress, notices, audio, further choices, and what is said of the fields of an answer in JSON.
 """
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -15,13 +17,16 @@ from tidewire.core import events as ev
 from tidewire.core.events import Entry, ErrorInfo, Event
 from tidewire.core.ports import Meta
 from tidewire.dialects.openai_responses_object import Growing, Item
+from tidewire.dialects.pictures import extension
 
 _encode: Final = msgspec.json.Encoder().encode
 _DELTA: Final = {
     "text": "response.output_text.delta",
+    "refusal": "response.refusal.delta",
     "thinking": "response.reasoning_text.delta",
     "tool_call": "response.function_call_arguments.delta",
 }
+_SPOKEN: Final = ("text", "refusal", "thinking")  # kinds of items with a content part
 _LAST: Final = {"completed": "response.completed", "failed": "response.failed"}
 
 
@@ -39,6 +44,9 @@ class Events:
         self._number = 0
         self._frames: list[bytes] = []
         self._deltas: dict[int, tuple[bytes, bytes]] = {}  # by part: what stands before and behind the text
+        include = meta.record.get("include") or ()
+        self._probable = "top_logprobs" in meta.record or "message.output_text.logprobs" in include
+        self._held: ev.Delta | None = None  # a delta whose log probabilities may be the next entry
 
     @property
     def count(self) -> int:
@@ -57,16 +65,37 @@ class Events:
         return out
 
     def _delta(self, event: ev.Delta) -> None:
-        self.response.items[event.part].texts.append(event.text)
         around = self._deltas.get(event.part)
         if around is None:
+            if (item := self.response.items.get(event.part)) is not None:
+                item.texts.append(event.text)
+            return
+        item = self.response.items[event.part]
+        item.texts.append(event.text)
+        if self._held is not None:
+            self._let_out(())
+        if self._probable and item.kind == "text":
+            self._held = event
             return
         if self._number >= self._after:
             self._frames.append(b"%s%s%s%d}\n\n" % (around[0], _encode(event.text), around[1], self._number))
         self._number += 1
 
+    def _let_out(self, logprobs: Sequence[dict[str, Any]]) -> None:
+        """The delta that was held, with its log probabilities."""
+        assert self._held is not None
+        item, text = self.response.items[self._held.part], self._held.text
+        self._held = None
+        probs = [{"bytes": [], "top_logprobs": []} | {k: v for k, v in p.items() if v is not None} for p in logprobs]
+        item.logprobs.extend(probs)
+        place = {"item_id": item.id, "output_index": item.index, "content_index": 0}
+        self._emit(_DELTA["text"], **place, delta=text, logprobs=probs)
+
     def _other(self, event: Event) -> None:
         response = self.response
+        if self._held is not None:
+            mine = isinstance(event, ev.Logprobs) and event.part == self._held.part
+            self._let_out(event.content if mine else ())  # type: ignore[attr-defined]
         if isinstance(event, ev.Opened):
             self._state("response.created")
             self._state(f"response.{response.status}")
@@ -75,11 +104,11 @@ class Events:
             response.status = "in_progress"
             self._state("response.in_progress")
         if isinstance(event, ev.PartStarted):
-            self._begin(response.add(event), event.part)
-        elif isinstance(event, ev.PartEnded):
-            self._finish(response.items[event.part])
-        elif isinstance(event, ev.Citation):
-            self._cite(event)
+            if (item := response.add(event)) is not None:
+                self._begin(item, event.part)
+        elif isinstance(event, ev.PartEnded | ev.Citation | ev.Signature | ev.Blob):
+            if (item := response.items.get(event.part)) is not None:
+                self._more(item, event)
         elif isinstance(event, ev.Usage):
             response.usage = event
         elif isinstance(event, ev.Closed):
@@ -88,10 +117,23 @@ class Events:
     def _state(self, kind: str) -> None:
         self._emit(kind, response=self.response.document())
 
+    def _more(self, item: Item, event: ev.PartEnded | ev.Citation | ev.Signature | ev.Blob) -> None:
+        if isinstance(event, ev.PartEnded):
+            self._finish(item)
+        elif isinstance(event, ev.Citation):
+            self._cite(item, event)
+        elif isinstance(event, ev.Signature):
+            item.proof = event.value
+        elif item.kind == "image":
+            self._draw(item, event)
+
     def _begin(self, item: Item, part: int) -> None:
         self._emit("response.output_item.added", output_index=item.index, item=item.document("in_progress"))
         place: dict[str, Any] = {"item_id": item.id, "output_index": item.index}
-        if item.kind in ("text", "thinking"):
+        if item.kind == "image":
+            self._emit("response.image_generation_call.in_progress", **place)
+            self._emit("response.image_generation_call.generating", **place)
+        if item.kind in _SPOKEN:
             place["content_index"] = 0
             self._emit("response.content_part.added", **place, part=item.content(""))
         if item.kind in _DELTA:
@@ -105,24 +147,44 @@ class Events:
         place: dict[str, Any] = {"item_id": item.id, "output_index": item.index}
         if item.kind == "tool_call":
             self._emit("response.function_call_arguments.done", **place, name=item.name, arguments=item.text)
-        elif item.kind in ("text", "thinking"):
+        elif item.kind == "image":
+            if item.done:
+                self._emit("response.image_generation_call.completed", **place)
+        elif item.kind in _SPOKEN:
             place["content_index"] = 0
             if item.kind == "text":
-                self._emit("response.output_text.done", **place, text=item.text, logprobs=[])
+                self._emit("response.output_text.done", **place, text=item.text, logprobs=item.logprobs)
+            elif item.kind == "refusal":
+                self._emit("response.refusal.done", **place, refusal=item.text)
             else:
                 self._emit("response.reasoning_text.done", **place, text=item.text)
             self._emit("response.content_part.done", **place, part=item.content(item.text))
         self._emit("response.output_item.done", output_index=item.index, item=item.document(status))
 
-    def _cite(self, event: ev.Citation) -> None:
-        item = self.response.items[event.part]
+    def _draw(self, item: Item, event: ev.Blob) -> None:
+        """A sketch is an event of its own; the picture itself comes with the finished item."""
+        picture = b64encode(event.data).decode()
+        if not event.partial:
+            item.picture = picture
+        else:
+            self._emit(
+                "response.image_generation_call.partial_image",
+                item_id=item.id,
+                output_index=item.index,
+                partial_image_index=item.partials,
+                partial_image_b64=picture,
+                output_format=extension(item.media),
+            )
+            item.partials += 1
+
+    def _cite(self, item: Item, event: ev.Citation) -> None:
         self._emit(
             "response.output_text.annotation.added",
             item_id=item.id,
             output_index=item.index,
             content_index=0,
             annotation_index=len(item.annotations),
-            annotation=self.response.cite(event),
+            annotation=self.response.cite(item, event),
         )
 
     def _close(self, event: ev.Closed) -> None:

@@ -107,7 +107,9 @@ class ResponsesHost:
         if request.response_format is not None:
             body["text"] = {**(body.get("text") or {}), "format": _format(request.response_format)}
         if request.thinking is not None:
-            body["reasoning"] = _reasoning(request.thinking) | (body.get("reasoning") or {})
+            # A client of Chat Completions has never read a thought, and OpenAI shows summaries to verified organisations only.
+            show = request.thinking.show and request.dialect != "openai_chat"
+            body["reasoning"] = _reasoning(request.thinking, show=show) | (body.get("reasoning") or {})
         _include(body, request)
         return Question(path="/responses", body=_json(body))
 
@@ -137,12 +139,9 @@ def _options(request: Request) -> dict[str, Any]:
     """What the client said beside what a Request holds, in the words of Responses."""
     if request.dialect == "openai_responses":
         said = {name: request.record[name] for name in _RECORDED if name in request.record}
-        options = {k: v for k, v in request.options.items() if k not in ("reasoning_effort", "verbosity")}
-        return said | options  # those two stand in reasoning and text as well
+        return said | {k: v for k, v in request.options.items() if k != "verbosity"}  # which stands in text as well
     if request.dialect in ("openai_chat", "ui_messages"):
         options = {k: v for k, v in request.options.items() if k in _SHARED}
-        if isinstance(effort := request.options.get("reasoning_effort"), str):
-            options["reasoning"] = {"effort": effort}
         if isinstance(verbosity := request.options.get("verbosity"), str):
             options["text"] = {"verbosity": verbosity}
         return options
@@ -162,14 +161,14 @@ def _include(body: dict[str, Any], request: Request) -> None:
         body["include"] = include
 
 
-def _reasoning(thinking: Thinking) -> dict[str, Any]:
+def _reasoning(thinking: Thinking, *, show: bool) -> dict[str, Any]:
     """Responses knows words for how much is thought, and no tokens: a budget becomes the nearest word."""
     effort = thinking.effort
     if effort is None and thinking.budget is not None:
         steps = ((0, "none"), (2048, "low"), (16384, "medium"))
         effort = next((word for most, word in steps if thinking.budget <= most), "high")
     out: dict[str, Any] = {} if effort is None else {"effort": effort}
-    if thinking.show and effort != "none":
+    if show and effort != "none":
         out["summary"] = "auto"
     return out
 

@@ -10,9 +10,21 @@ from typing import Any, Final
 from tidewire.core.errors import NotFound
 from tidewire.core.events import Citation, Closed, ErrorInfo, PartStarted, Usage
 from tidewire.core.ports import Meta
+from tidewire.dialects.openai_messages import signed
+from tidewire.dialects.pictures import extension
 
-_PREFIX: Final = {"text": "msg", "thinking": "rs", "tool_call": "fc", "tool_result": "fco"}
+_PREFIX: Final = {
+    "text": "msg",
+    "refusal": "msg",
+    "thinking": "rs",
+    "tool_call": "fc",
+    "tool_result": "fco",
+    "image": "ig",
+}  # of the kinds of parts that Responses has an item for
 _CUT: Final = {"length": "max_output_tokens", "size_limit": "max_output_tokens", "content_filter": "content_filter"}
+
+
+_DRAWN: Final = {"incomplete": "failed"}  # an image has no word for incomplete
 
 
 def tail(stream: str) -> str:
@@ -20,9 +32,26 @@ def tail(stream: str) -> str:
 
 
 class Item:
-    """One output item. texts: what has come of it; index: its place in the output."""
+    """One output item. texts: what has come of it; index: its place in the output; picture: base64, the last that came.
 
-    __slots__ = ("annotations", "call", "done", "id", "index", "kind", "name", "texts")
+    proof: what the host wants back with the item: encrypted_content of a thought, extra_content of a call (as in Chat Completions).
+    """
+
+    __slots__ = (
+        "annotations",
+        "call",
+        "done",
+        "id",
+        "index",
+        "kind",
+        "logprobs",
+        "media",
+        "name",
+        "partials",
+        "picture",
+        "proof",
+        "texts",
+    )
 
     def __init__(self, stream: str, part: PartStarted, index: int) -> None:
         self.id = f"{_PREFIX[part.kind]}_{tail(stream)}_{part.part}"
@@ -30,8 +59,13 @@ class Item:
         self.name = part.name or ""
         self.call = part.call or f"call_{tail(stream)}_{part.part}"
         self.index = index
+        self.media = part.media
         self.texts: list[str] = []
         self.annotations: list[dict[str, Any]] = []
+        self.logprobs: list[dict[str, Any]] = []
+        self.picture: str | None = None
+        self.partials = 0
+        self.proof = ""
         self.done = False
 
     @property
@@ -44,33 +78,27 @@ class Item:
         """The content part of a message or a thought."""
         if self.kind == "thinking":
             return {"type": "reasoning_text", "text": text}
-        return {"type": "output_text", "text": text, "annotations": list(self.annotations), "logprobs": []}
+        if self.kind == "refusal":
+            return {"type": "refusal", "refusal": text}
+        annotations, logprobs = list(self.annotations), list(self.logprobs)
+        return {"type": "output_text", "text": text, "annotations": annotations, "logprobs": logprobs}
 
     def document(self, status: str) -> dict[str, Any]:
         """The item as it stands."""
-        fresh = status == "in_progress" and not self.texts
-        if self.kind == "text":
-            content = [] if fresh else [self.content(self.text)]
-            return {"id": self.id, "type": "message", "role": "assistant", "status": status, "content": content}
+        head = {"id": self.id, "status": status}
+        content = [] if status == "in_progress" and not self.texts else [self.content(self.text)]
+        if self.kind in ("text", "refusal"):
+            return {**head, "type": "message", "role": "assistant", "content": content}
         if self.kind == "thinking":
-            content = [] if fresh else [self.content(self.text)]
-            return {"id": self.id, "type": "reasoning", "status": status, "summary": [], "content": content}
+            sealed = {"encrypted_content": self.proof} if self.proof else {}
+            return {**head, "type": "reasoning", "summary": [], "content": content if self.texts else [], **sealed}
+        if self.kind == "image":
+            drawn = {"result": self.picture, "output_format": extension(self.media)}
+            return {**head, "type": "image_generation_call", **drawn, "status": _DRAWN.get(status, status)}
         if self.kind == "tool_call":
-            return {
-                "id": self.id,
-                "type": "function_call",
-                "status": status,
-                "call_id": self.call,
-                "name": self.name,
-                "arguments": self.text,
-            }
-        return {
-            "id": self.id,
-            "type": "function_call_output",
-            "status": status,
-            "call_id": self.call,
-            "output": self.text,
-        }
+            call = {"call_id": self.call, "name": self.name, "arguments": self.text}
+            return {**head, "type": "function_call", **call, **(signed(self.proof) if self.proof else {})}
+        return {**head, "type": "function_call_output", "call_id": self.call, "output": self.text}
 
 
 class Growing:
@@ -83,11 +111,14 @@ class Growing:
         self.usage: Usage | None = None
         self.closed: Closed | None = None
 
-    def add(self, part: PartStarted) -> Item:
+    def add(self, part: PartStarted) -> Item | None:
+        """The item that the part becomes; None where Responses has none for it: audio, and answers beside the first."""
+        if part.kind not in _PREFIX or part.choice:
+            return None
         item = self.items[part.part] = Item(self._meta.stream, part, len(self.items))
         return item
 
-    def cite(self, event: Citation) -> dict[str, Any]:
+    def cite(self, item: Item, event: Citation) -> dict[str, Any]:
         """The annotation that the citation becomes. Offsets count Unicode code points."""
         if event.uri is not None:
             note: dict[str, Any] = {
@@ -99,7 +130,7 @@ class Growing:
             }
         else:
             note = {"type": "file_citation", "file_id": event.source, "filename": event.title, "index": event.end}
-        self.items[event.part].annotations.append(note)
+        item.annotations.append(note)
         return note
 
     def close(self, event: Closed) -> None:
@@ -125,14 +156,14 @@ class Growing:
             "model": meta.model,
             "output": [i.document("completed" if i.done else unfinished) for i in self.items.values()],
             "parallel_tool_calls": record.get("parallel_tool_calls", True),
-            "previous_response_id": None,
+            "previous_response_id": record.get("previous_response_id"),
             "reasoning": record.get("reasoning", {"effort": None, "summary": None}),
             "store": record.get("store", True),
             "temperature": record.get("temperature"),
             "text": {"format": {"type": "text"}} | record.get("text", {}),
             "tool_choice": record.get("tool_choice", "auto"),
             "tools": record.get("tools", []),
-            "top_logprobs": 0,
+            "top_logprobs": record.get("top_logprobs", 0),
             "top_p": record.get("top_p"),
             "truncation": record.get("truncation", "disabled"),
             "usage": self._usage(),
@@ -145,11 +176,12 @@ class Growing:
         if closed is None or (closed.input_tokens is None and closed.output_tokens is None):
             return None
         used, made = closed.input_tokens or 0, closed.output_tokens or 0
-        cached = usage.cached if usage else None
-        reasoning = usage.reasoning if usage else None
+        cached = closed.cached_tokens if closed.cached_tokens is not None else usage and usage.cached
+        written = closed.cache_write_tokens if closed.cache_write_tokens is not None else usage and usage.cache_write
+        reasoning = closed.reasoning_tokens if closed.reasoning_tokens is not None else usage and usage.reasoning
         return {
             "input_tokens": used,
-            "input_tokens_details": {"cached_tokens": cached or 0, "cache_write_tokens": 0},
+            "input_tokens_details": {"cached_tokens": cached or 0, "cache_write_tokens": written or 0},
             "output_tokens": made,
             "output_tokens_details": {"reasoning_tokens": reasoning or 0},
             "total_tokens": used + made,
@@ -165,11 +197,11 @@ def _details(closed: Closed | None) -> dict[str, Any] | None:
 
 
 def _error(info: ErrorInfo | None) -> dict[str, Any]:
-    """Code is one of the SDK's fixed words; type is our own code."""
+    """Code is one of the SDK's fixed words; type is our own code, and status the one that an answer without a stream would have."""
     if info is None:
         return {"code": "server_error", "message": "the answer failed", "type": "internal_error"}
     code = "rate_limit_exceeded" if info.status == 429 else "invalid_prompt" if info.status < 429 else "server_error"
-    return {"code": code, "message": info.message, "type": info.code, "param": info.param}
+    return {"code": code, "message": info.message, "type": info.code, "param": info.param, "status": info.status}
 
 
 # Input items

@@ -12,16 +12,20 @@ from tidewire.core.request import (
     CONTINUE,
     Content,
     DisconnectPolicy,
+    File,
     Image,
     Message,
     Request,
     Role,
     Text,
+    Thinking,
+    Thought,
     Tool,
     ToolCall,
     ToolResult,
 )
 from tidewire.dialects import body, policy
+from tidewire.dialects.openai_messages import signature_in
 
 KEPT_INPUT: Final = 256 * 1024  # bytes of input items that a stream's meta keeps for GET …/input_items
 
@@ -51,7 +55,7 @@ class Body(msgspec.Struct):
     )
     include: list[str] | None = None
     truncation: Literal["auto", "disabled"] | None = None
-    top_logprobs: int | None = None
+    top_logprobs: Annotated[int, msgspec.Meta(ge=0, le=20)] | None = None
     user: str | None = None
     stream_options: dict[str, Any] | None = None
     previous_response_id: str | None = None
@@ -67,12 +71,10 @@ def parse(raw: bytes, headers: dict[str, str], on_disconnect: DisconnectPolicy) 
     """The request, and whether a stream is wanted. Raises BadRequest, its param naming the field at fault."""
     fields, plain = body.read(raw, Body)
     _refuse(fields)
-    messages: list[Message] = []
-    if fields.instructions:
-        messages.append(Message("system", [Text(fields.instructions)]))
     items = _items(fields.input)
-    for i, item in enumerate(items):
-        _add(messages, item, f"input[{i}]")
+    messages = read_items(items)
+    if fields.instructions:
+        messages.insert(0, Message("system", [Text(fields.instructions)]))
     tools = [_tool(t, f"tools[{i}]") for i, t in enumerate(fields.tools or [])]
     background = fields.background is True
     request = Request(
@@ -86,6 +88,8 @@ def parse(raw: bytes, headers: dict[str, str], on_disconnect: DisconnectPolicy) 
         temperature=fields.temperature,
         top_p=fields.top_p,
         response_format=_format(fields.text),
+        logprobs=_logprobs(fields),
+        thinking=_thinking(fields.reasoning),
         time_limit=fields.time_limit,
         on_disconnect=policy.asked(headers, CONTINUE if background else on_disconnect),
         options=_options(plain, fields),
@@ -96,19 +100,13 @@ def parse(raw: bytes, headers: dict[str, str], on_disconnect: DisconnectPolicy) 
 
 def _refuse(fields: Body) -> None:
     """What would change the answer and cannot be done here is refused, not passed over."""
-    for name in ("previous_response_id", "conversation", "prompt"):
+    for name in ("conversation", "prompt"):
         if getattr(fields, name) is not None:
             raise BadRequest(
-                f"{name} is not supported here yet; send the earlier items themselves in input",
+                f"{name} is not supported here; go on with previous_response_id, or send the items themselves in input",
                 code="unsupported_parameter",
                 param=name,
             )
-    if fields.top_logprobs:
-        raise BadRequest(
-            f"top_logprobs is {fields.top_logprobs}; log probabilities are not offered here: leave it out",
-            code="unsupported_parameter",
-            param="top_logprobs",
-        )
     if fields.background and fields.store is False:
         raise BadRequest("background needs store: leave store out, or set it to true", param="store")
 
@@ -124,35 +122,70 @@ def _items(given: str | list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{"type": "message", "role": "user", "content": given}]
 
 
+def read_items(items: list[dict[str, Any]], at: str = "input") -> list[Message]:
+    """Input items as messages; what an assistant thinks, says and calls in one turn is one message."""
+    messages: list[Message] = []
+    for i, item in enumerate(items):
+        _add(messages, item, f"{at}[{i}]")
+    return messages
+
+
 def _add(messages: list[Message], item: dict[str, Any], at: str) -> None:
     kind = item.get("type", "message")
     if kind == "message":
         role = _ROLES.get(_text(item, "role", at))
         if role is None:
             raise BadRequest(f"{at}.role may be user, assistant, system or developer", param=f"{at}.role")
-        messages.append(Message(role, _contents(item.get("content"), f"{at}.content")))
+        contents = _contents(item.get("content"), f"{at}.content")
+        if role == "assistant" and messages and _thinks(messages[-1]):
+            _join(messages, *contents)
+        else:
+            messages.append(Message(role, contents))
     elif kind == "function_call":
-        call = ToolCall(_text(item, "call_id", at), _text(item, "name", at), _text(item, "arguments", at))
-        _join(messages, call)
+        call, name, arguments = (_text(item, field, at) for field in ("call_id", "name", "arguments"))
+        _join(messages, ToolCall(call, name, arguments, signature=signature_in(item.get("extra_content"))))
     elif kind == "function_call_output":
-        messages.append(
-            Message("tool", [ToolResult(_text(item, "call_id", at), _output(item.get("output"), f"{at}.output"))])
-        )
-    elif kind != "reasoning":  # an earlier thought is no input to another host
+        messages.append(Message("tool", [_result(item, at)]))
+    elif kind == "reasoning":
+        if (thought := _thought(item)) is not None:
+            if messages and _thinks(messages[-1]):
+                _join(messages, thought)
+            else:
+                messages.append(Message("assistant", [thought]))
+    elif kind == "image_generation_call":
+        if isinstance(item.get("result"), str):
+            _join(messages, Image(f"data:image/png;base64,{item['result']}"))
+    else:
         raise BadRequest(
-            f"{at}.type is not supported here; it may be message, function_call, function_call_output or reasoning",
+            f"{at}.type is not supported here; it may be message, function_call, function_call_output, reasoning or "
+            "image_generation_call",
             code="unsupported_value",
             param=f"{at}.type",
         )
 
 
-def _join(messages: list[Message], call: ToolCall) -> None:
+def _join(messages: list[Message], *contents: Content) -> None:
     """Calls of one turn belong in one assistant message: hosts demand the results right behind it."""
     if messages and messages[-1].role == "assistant":
         last = messages.pop()
-        messages.append(Message("assistant", [*last.content, call]))
+        messages.append(Message("assistant", [*last.content, *contents]))
     else:
-        messages.append(Message("assistant", [call]))
+        messages.append(Message("assistant", list(contents)))
+
+
+def _thinks(message: Message) -> bool:
+    """Whether it is a thought to which nothing was said yet."""
+    return message.role == "assistant" and all(isinstance(c, Thought) for c in message.content)
+
+
+def _thought(item: dict[str, Any]) -> Thought | None:
+    """What was thought, shown or sealed; None where an item holds neither."""
+    parts = [p for field in ("content", "summary") if isinstance(item.get(field), list) for p in item[field]]
+    text = "\n\n".join(p["text"] for p in parts if isinstance(p, dict) and isinstance(p.get("text"), str))
+    proof = item.get("encrypted_content")
+    if not isinstance(proof, str) or not proof:
+        return Thought(text) if text else None
+    return Thought(text, proof, redacted=not text)
 
 
 def _contents(given: Any, at: str) -> list[Content]:
@@ -172,25 +205,40 @@ def _content(part: Any, at: str) -> Content:
     if kind == "input_image":
         if not isinstance(part.get("image_url"), str):
             raise BadRequest(
-                f"{at} needs an image_url; files uploaded elsewhere cannot be read here", param=f"{at}.image_url"
+                f"{at} needs an image_url; images uploaded elsewhere cannot be read here", param=f"{at}.image_url"
             )
         detail = part.get("detail")
         return Image(part["image_url"], detail if isinstance(detail, str) else None)
+    if kind == "input_file":
+        return _file(part, at)
     raise BadRequest(
-        f"{at}.type is not supported here; it may be input_text, output_text, refusal or input_image",
+        f"{at}.type is not supported here; it may be input_text, output_text, refusal, input_image or input_file",
         code="unsupported_value",
         param=f"{at}.type",
     )
 
 
-def _output(given: Any, at: str) -> str:
-    """A tool's result: a text, or parts of which only texts can be handed to a model."""
+def _file(part: dict[str, Any], at: str) -> File:
+    name, data = part.get("filename"), part.get("file_data")
+    name = name if isinstance(name, str) else None
+    if isinstance(data, str):  # OpenAI takes bare base64 too, which is a PDF then
+        return File(url=data if data.startswith("data:") else f"data:application/pdf;base64,{data}", name=name)
+    for field in ("file_url", "file_id"):
+        if isinstance(value := part.get(field), str):
+            return File(url=value, name=name) if field == "file_url" else File(id=value, name=name)
+    raise BadRequest(f"{at} needs file_data, file_url or file_id", param=f"{at}.file_data")
+
+
+def _result(item: dict[str, Any], at: str) -> ToolResult:
+    """A tool's result: a text, or parts of which texts and images can be handed to a model."""
+    call, given = _text(item, "call_id", at), item.get("output")
     if isinstance(given, str):
-        return given
-    parts = _contents(given, at)
-    if not all(isinstance(p, Text) for p in parts):
-        raise BadRequest(f"{at} may hold texts only", code="unsupported_value", param=at)
-    return "".join(p.text for p in parts if isinstance(p, Text))
+        return ToolResult(call, given)
+    parts = _contents(given, f"{at}.output")
+    if not all(isinstance(p, Text | Image) for p in parts):
+        raise BadRequest(f"{at}.output may hold texts and images only", code="unsupported_value", param=f"{at}.output")
+    text = "".join(p.text for p in parts if isinstance(p, Text))
+    return ToolResult(call, text, images=[p for p in parts if isinstance(p, Image)])
 
 
 def _text(item: dict[str, Any], name: str, at: str) -> str:
@@ -246,10 +294,25 @@ def _format(text: dict[str, Any] | None) -> dict[str, Any] | None:
     raise BadRequest("text.format.type may be text, json_object or json_schema", param="text.format.type")
 
 
+def _logprobs(fields: Body) -> int | None:
+    if fields.top_logprobs is not None:
+        return fields.top_logprobs
+    return 0 if "message.output_text.logprobs" in (fields.include or ()) else None
+
+
+def _thinking(reasoning: dict[str, Any] | None) -> Thinking | None:
+    """A client reads thoughts where it asks for a summary of them, which few hosts make: the thoughts themselves count as one."""
+    if not reasoning:
+        return None
+    effort = reasoning.get("effort")
+    if effort is not None and not isinstance(effort, str):
+        raise BadRequest("reasoning.effort must be a text", param="reasoning.effort")
+    return Thinking(effort=effort, show=bool(reasoning.get("summary") or reasoning.get("generate_summary")))
+
+
 def _options(plain: dict[str, Any], fields: Body) -> dict[str, Any]:
     """What only the host understands: fields unknown here, and those that Chat Completions names otherwise."""
     moved = {
-        "reasoning_effort": (fields.reasoning or {}).get("effort"),
         "verbosity": (fields.text or {}).get("verbosity"),
         "parallel_tool_calls": fields.parallel_tool_calls,
         "user": fields.user,
@@ -258,21 +321,24 @@ def _options(plain: dict[str, Any], fields: Body) -> dict[str, Any]:
 
 
 _ECHOED: Final = (
+    "include",
     "instructions",
     "max_output_tokens",
     "max_tool_calls",
     "metadata",
     "parallel_tool_calls",
+    "previous_response_id",
     "reasoning",
     "store",
     "temperature",
     "text",
     "tool_choice",
     "tools",
+    "top_logprobs",
     "top_p",
     "truncation",
     "user",
-)  # what a response object repeats of its request
+)  # what a response object repeats of its request; include says whether log probabilities are wanted
 
 
 def _record(fields: Body, items: list[dict[str, Any]]) -> dict[str, Any]:
