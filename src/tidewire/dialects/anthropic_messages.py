@@ -66,7 +66,7 @@ def write_body(request: Request, model: str) -> dict[str, Any]:
     output = dict(options.get("output_config") or {})
     limit = request.max_tokens
     if request.thinking is not None and request.dialect != "anthropic":  # whose own words are among the options
-        thinking, effort = _thinking(request, model, age)
+        thinking, effort = write_thinking(request, model, age)
         if thinking is not None:
             body["thinking"] = thinking
         if effort is not None:
@@ -115,7 +115,9 @@ def _refuse(request: Request) -> None:
 # Thinking, the form of the answer, tools
 
 
-def _thinking(request: Request, model: str, age: tuple[int, int] | None) -> tuple[dict[str, Any] | None, str | None]:
+def write_thinking(
+    request: Request, model: str, age: tuple[int, int] | None
+) -> tuple[dict[str, Any] | None, str | None]:
     """What goes into `thinking`, and the effort. A model of no known generation is asked as the newest are."""
     asked = request.thinking
     assert asked is not None

@@ -65,7 +65,7 @@ class Host:
             self._fixed += _lines({"Proxy-Authorization": self.proxy.basic})
         self._fixed += _lines(headers or {})
         self._secrets = [s for s in secrets if s]
-        self._heads: dict[tuple[str, str, bool], bytes] = {}
+        self._heads: dict[tuple[str, str, str], bytes] = {}
         self._limit = connections
         self._in_use = 0
         self._pool = Pool(idle_connections, idle_seconds)
@@ -246,12 +246,16 @@ class Host:
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str] | None, *, streamed: bool
     ) -> bytes:
         """Head and body, for one write. The head without its length is encoded once per path."""
-        key = (method, path, streamed)
+        accept = "text/event-stream" if streamed else "application/json"
+        if headers and "Accept" in headers:  # a stream of another kind
+            headers = dict(headers)
+            accept = headers.pop("Accept")
+        key = (method, path, accept)
         head = self._heads.get(key)
         if head is None:
             if len(self._heads) >= 64:
                 self._heads.clear()
-            head = self._heads[key] = self._head(method, path, streamed=streamed)
+            head = self._heads[key] = self._head(method, path, accept)
         if headers:
             head += _lines(headers)
         if body is None:
@@ -260,7 +264,7 @@ class Host:
             head += b"Content-Type: application/json\r\n"
         return b"%sContent-Length: %d\r\n\r\n%s" % (head, len(body), body)
 
-    def _head(self, method: str, path: str, *, streamed: bool) -> bytes:
+    def _head(self, method: str, path: str, accept: str) -> bytes:
         target = self.address.target(path)
         if not target.isascii() or any(c <= " " for c in target):
             raise SettingsError(
@@ -268,8 +272,7 @@ class Host:
             )
         if self.proxy is not None and self._tls is None:
             target = f"http://{self.address.authority}{target}"
-        accept = "text/event-stream" if streamed else "application/json"
-        return f"{method} {target} HTTP/1.1\r\nAccept: {accept}\r\n".encode() + self._fixed
+        return f"{method} {target} HTTP/1.1\r\n".encode() + _lines({"Accept": accept}) + self._fixed
 
 
 def _lines(headers: Mapping[str, str]) -> bytes:

@@ -24,6 +24,7 @@ _KEYS: Final = re.compile(
     r"|\b(?:sk|pk|rk|gsk|hf|xai|nvapi|key|api[_-]?key)[-_=:][\w*-]{8,}"
     r"|\beyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]+)?"
     r"|\bAIza[\w-]{20,}"
+    r"|(?-i:\bA(?:KIA|SIA)[A-Z0-9]{12,}|\b(?:IQoJ|FwoG|FQoG)[\w+/=]{20,})"  # AWS: key ids, tokens of sessions
 )
 _TAGS: Final = re.compile(r"(?is)<(script|style|head)\b.*?</\1>|<[^>]*>")
 _TITLE: Final = re.compile(r"(?is)<title[^>]*>(.*?)</title>")

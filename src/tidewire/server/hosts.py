@@ -12,6 +12,8 @@ from tidewire.core.errors import SettingsError
 from tidewire.core.ports import Speaker
 from tidewire.dialects.anthropic_host import VERSION, MessagesHost
 from tidewire.dialects.azure_openai_host import AzureHost
+from tidewire.dialects.bedrock_host import ConverseHost
+from tidewire.dialects.bedrock_invoke_host import InvokeHost
 from tidewire.dialects.cohere_host import CohereHost
 from tidewire.dialects.gemini_host import GeminiHost
 from tidewire.dialects.ollama_host import OllamaHost
@@ -23,8 +25,8 @@ from tidewire.dialects.triton_host import TritonHost
 from tidewire.providers.answers import Timeouts
 from tidewire.providers.background import Background
 from tidewire.providers.hosted import Hosted, Signer
+from tidewire.server import bedrock, vertex
 from tidewire.server import settings as s
-from tidewire.server import vertex
 
 Headers = Mapping[str, str]
 
@@ -54,6 +56,16 @@ class HostKind(msgspec.Struct, frozen=True, kw_only=True):
 def chat(quirks: str, base_url: str = "", key_env: str = "", *, usual: bool = True) -> HostKind:
     """A host that speaks Chat Completions. quirks: its row in dialects/openai_quirks.py."""
     return HostKind(speaker=lambda given: ChatHost(QUIRKS[quirks]), base_url=base_url, key_env=key_env, usual=usual)
+
+
+def aws(speaker: type[Speaker]) -> HostKind:
+    """Bedrock, by one of its protocols."""
+    return HostKind(
+        speaker=lambda given: speaker(),
+        base_url=bedrock.base_url,
+        key_env="AWS_BEARER_TOKEN_BEDROCK",
+        signer=bedrock.signer,
+    )
 
 
 HOSTS: Final[dict[str, HostKind]] = {
@@ -108,6 +120,8 @@ HOSTS: Final[dict[str, HostKind]] = {
     ),
     "tgi-generate": HostKind(speaker=lambda given: TGIHost(), base_url="http://127.0.0.1:3000"),
     "triton": HostKind(speaker=lambda given: TritonHost(), base_url="http://127.0.0.1:8000"),
+    "bedrock": aws(ConverseHost),
+    "bedrock-invoke": aws(InvokeHost),
     "vertex": HostKind(speaker=vertex.speaker, base_url=vertex.base_url, signer=vertex.signer),
 }
 
