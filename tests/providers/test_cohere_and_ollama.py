@@ -11,9 +11,13 @@ from plain_chat import Cup, question
 
 from decoding import decoded
 from tidewire.core.errors import UpstreamError
-from tidewire.core.events import Attempt, Delta, Event, Finish, Progress, Timing
-from tidewire.server.hosts import hosted
-from tidewire.server.settings import Provider
+from tidewire.core.events import Attempt, Delta, Event, Finish, PartStarted, Progress, Timing
+from tidewire.dialects.openai_models import read_models
+from tidewire.providers import local_hosts
+from tidewire.providers.local_hosts import discover
+from tidewire.server.assemble import house
+from tidewire.server.hosts import hosted, keys, spoken
+from tidewire.server.settings import Log, Models, Provider, Settings
 from upstream import Call, Script, Upstream, refuses
 
 COHERE = (
@@ -136,3 +140,74 @@ async def test_the_models_of_a_host_are_listed(kind: str, body: dict[str, Any], 
         assert [m.id for m in await provider.models()] == ["far/command-a"]
         await provider.close()
     assert up.calls[0].path == path
+
+
+# An Ollama on this machine, found without being configured
+
+
+def both(tags: Any, models: Any) -> Script:
+    """A server that answers at Ollama's own path and at OpenAI's; None: 404."""
+
+    async def script(call: Call) -> None:
+        body = {"/api/tags": tags, "/v1/models": models}[call.path]
+        await refuses(404 if body is None else 200, body or {})(call)
+
+    return script
+
+
+TAGS = {"models": [{"name": "llama3:latest", "model": "llama3:latest"}]}
+LISTED = {"data": [{"id": "llama3:latest"}]}
+
+
+@pytest.mark.parametrize(
+    ("tags", "models", "kind", "path"),
+    [
+        (TAGS, LISTED, "ollama", ""),
+        (TAGS, None, "ollama", ""),
+        (None, LISTED, "compatible", "/v1"),  # another server on Ollama's port
+        ({"models": []}, LISTED, "compatible", "/v1"),
+        (LISTED, LISTED, "compatible", "/v1"),
+    ],
+)
+async def test_an_ollama_on_its_port_is_asked_in_its_own_protocol(tags: Any, models: Any, kind: str, path: str) -> None:
+    async with Upstream(both(tags, models)) as up:
+        [found] = await discover({}, read_models, keys(), spoken(), ports={"ollama": up.port})
+    assert (found.name, found.kind, found.base_url, found.models) == (
+        "ollama",
+        kind,
+        f"{up.url}{path}",
+        ["llama3:latest"],
+    )
+    assert found.why == f"found on port {up.port}, where Ollama listens"
+    assert sorted(call.path for call in up.calls) == ["/api/tags", "/v1/models"]
+
+
+@pytest.mark.parametrize(("tags", "models"), [(None, None), ({"models": []}, {"data": []}), ([], [])])
+async def test_what_lists_nothing_is_not_offered(tags: Any, models: Any) -> None:
+    async with Upstream(both(tags, models)) as up:
+        assert await discover({}, read_models, {}, spoken(), ports={"ollama": up.port}) == []
+
+
+async def test_a_found_ollama_answers_with_its_thoughts_and_its_times(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def script(call: Call) -> None:
+        if call.method == "GET":
+            await both(TAGS, LISTED)(call)
+        else:
+            await framed(OLLAMA, "application/x-ndjson", 64, "chunked")(call)
+
+    async with Upstream(script) as up:
+        monkeypatch.setitem(local_hosts.PORTS, "ollama", up.port)
+        for other in ("vllm", "llamacpp", "lmstudio"):
+            monkeypatch.delitem(local_hosts.PORTS, other)
+        for variable, _ in keys().values():
+            monkeypatch.delenv(variable, raising=False)
+        settings = Settings(data=str(tmp_path), log=Log(durability="memory"), models=Models(discover=True))
+        async with house(settings, own_port=1) as parts:
+            assert "ollama/llama3:latest" in [m.id for m in await parts.desk.models()]
+            provider, model = await parts.catalogue.find("ollama/llama3:latest")
+            cup = Cup()
+            await provider.answer(question(model=model), cup)
+    assert [e.kind for e in cup.events if isinstance(e, PartStarted)] == ["thinking", "text"]
+    assert ("decode", 2.0) in [(e.span.name, e.span.ms) for e in cup.events if isinstance(e, Timing)]

@@ -167,21 +167,21 @@ async def test_a_host_that_lists_nothing_offers_nothing(script: Any) -> None:
 async def test_a_model_server_on_its_usual_port_is_found() -> None:
     async with Upstream(refuses(200, {"data": [{"id": "llama3"}]})) as up, Upstream(refuses(404)) as other:
         ports = {"ollama": up.port, "vllm": other.port}
-        found = await discover({}, listed, {}, ports=ports)
-        assert await discover({}, listed, {}, ports=ports, own_ports=[up.port]) == []
+        found = await discover({}, listed, {}, {}, ports=ports)
+        assert await discover({}, listed, {}, {}, ports=ports, own_ports=[up.port]) == []
     assert [(f.name, f.base_url, f.models) for f in found] == [("ollama", f"{up.url}/v1", ["llama3"])]
     assert found[0].why == f"found on port {up.port}, where Ollama listens"
 
 
 async def test_a_tidewire_is_never_offered_to_itself() -> None:
     async with Upstream(refuses(200, {"data": [{"id": "x"}]}, server="tidewire/1.0")) as up:
-        assert await discover({}, listed, {}, ports={"vllm": up.port}) == []
+        assert await discover({}, listed, {}, {}, ports={"vllm": up.port}) == []
 
 
 def test_servers_that_say_nothing_cost_one_deadline_together() -> None:
     async def main() -> None:
         async with Upstream(silent) as a, Upstream(silent) as b:
-            assert await discover({}, listed, {}, ports={"ollama": a.port, "vllm": b.port, "lmstudio": 9}) == []
+            assert await discover({}, listed, {}, {}, ports={"ollama": a.port, "vllm": b.port, "lmstudio": 9}) == []
             assert asyncio.get_running_loop().time() < 0.4
 
     virtually(main())
@@ -189,7 +189,7 @@ def test_servers_that_say_nothing_cost_one_deadline_together() -> None:
 
 async def test_openai_is_on_offer_where_its_key_is_set() -> None:
     (found,) = await discover(
-        {"OPENAI_API_KEY": KEY}, listed, {"openai": ("OPENAI_API_KEY", "https://api.openai.com/v1")}, ports={}
+        {"OPENAI_API_KEY": KEY}, listed, {"openai": ("OPENAI_API_KEY", "https://api.openai.com/v1")}, {}, ports={}
     )
     assert (found.name, found.base_url, found.key_env) == ("openai", "https://api.openai.com/v1", "OPENAI_API_KEY")
     assert KEY not in found.why

@@ -24,7 +24,7 @@ from tidewire.cli.ports import free
 from tidewire.core.errors import SettingsError, TidewireError, UpstreamError
 from tidewire.dialects.openai_models import read_models
 from tidewire.providers.local_hosts import discover
-from tidewire.server.hosts import HOSTS, hosted, keys
+from tidewire.server.hosts import HOSTS, hosted, keys, spoken
 from tidewire.server.settings import Provider, Settings
 from tidewire.server.sources import Loaded
 
@@ -197,7 +197,7 @@ def providers(settings: Settings) -> Iterator[Finding]:
         )
     if not settings.models.discover:
         return
-    found = asyncio.run(discover(os.environ, read_models, keys(), own_ports=(settings.server.port,)))
+    found = asyncio.run(discover(os.environ, read_models, keys(), spoken(), own_ports=(settings.server.port,)))
     for host in found:
         said = f"{len(host.models)} models, {host.why}" if host.models else host.why
         yield Finding(f"provider {host.name}", "ok", said)

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from tidewire.core.errors import TidewireError
-from tidewire.core.ports import ModelInfo
+from tidewire.core.ports import ModelInfo, Speaker
 from tidewire.providers.http import Host, Timeouts
 
 PORTS: Final[Mapping[str, int]] = {"ollama": 11434, "vllm": 8000, "llamacpp": 8080, "lmstudio": 1234}
@@ -18,10 +18,13 @@ TITLES: Final[Mapping[str, str]] = {
     "vllm": "vLLM",
     "llamacpp": "llama.cpp",
     "lmstudio": "LM Studio",
+    "cohere": "Cohere",
     "openai": "OpenAI",
     "anthropic": "Anthropic",
 }
 PROBE: Final = 0.3  # seconds; a server on this machine answers in a few milliseconds
+
+Listed = Callable[[bytes], Sequence[ModelInfo]]
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -40,8 +43,9 @@ class Found(msgspec.Struct, frozen=True):
 
 async def discover(
     environ: Mapping[str, str],
-    listed: Callable[[bytes], Sequence[ModelInfo]],
+    listed: Listed,
     keys: Mapping[str, tuple[str, str]],
+    spoken: Mapping[str, Speaker],
     *,
     own_ports: Collection[int] = (),
     ports: Mapping[str, int] = PORTS,
@@ -49,10 +53,13 @@ async def discover(
 ) -> list[Found]:
     """Local servers first, in the order of `ports`; then the hosts whose key is set. Takes `deadline` seconds at most.
 
-    listed: reads what a local server answers at /models. keys: kind of host -> its variable and its address; the address may be set in
-    the environment too, as OPENAI_BASE_URL. own_ports are those that this server listens on; it is never offered to itself.
+    listed: reads what a local server answers at /v1/models. keys: kind of host -> its variable and its address; the address may be set
+    in the environment too, as OPENAI_BASE_URL. spoken: local servers that have a protocol of their own, which is asked for before the
+    one that all have. own_ports are those that this server listens on; it is never offered to itself.
     """
-    probes = [_probe(name, port, listed, deadline) for name, port in ports.items() if port not in own_ports]
+    probes = [
+        _probe(name, port, listed, spoken.get(name), deadline) for name, port in ports.items() if port not in own_ports
+    ]
     found = [one for one in await asyncio.gather(*probes) if one is not None]
     for kind, (variable, url) in keys.items():
         if environ.get(variable):
@@ -62,16 +69,24 @@ async def discover(
     return found
 
 
-async def _probe(name: str, port: int, listed: Callable[[bytes], Sequence[ModelInfo]], deadline: float) -> Found | None:
-    """What answers GET /v1/models there with a list, and is not a Tidewire."""
-    base_url = f"http://127.0.0.1:{port}/v1"
-    host = Host(base_url, timeouts=Timeouts(connect=deadline), proxy="", idle_connections=0)
+async def _probe(name: str, port: int, listed: Listed, own: Speaker | None, deadline: float) -> Found | None:
+    """What lists models there, in its own protocol or at /v1/models, and is not a Tidewire."""
+    root = f"http://127.0.0.1:{port}"
+    why = f"found on port {port}, where {TITLES.get(name, name)} listens"
+    asked = [_ask(root, own.listing, own.models, deadline)] if own is not None else []
+    *natively, models = await asyncio.gather(*asked, _ask(root, "/v1/models", listed, deadline))
+    if natively and natively[0]:
+        return Found(name, root, natively[0], why, kind=name)
+    return Found(name, f"{root}/v1", models, why) if models else None
+
+
+async def _ask(root: str, path: str, listed: Listed, deadline: float) -> list[str]:
+    """The models that are listed at a path; [] where nobody is, or somebody else."""
+    host = Host(root, timeouts=Timeouts(connect=deadline), proxy="", idle_connections=0)
     try:
-        status, headers, body = await host.fetch("GET", "/models", deadline=deadline)
-        models = [row.id for row in listed(body)] if status == 200 else []
-    except TidewireError:  # nobody there, or somebody else
-        return None
-    if not models or headers.get("server", "").lower().startswith("tidewire"):
-        return None
-    title = TITLES.get(name, name)
-    return Found(name, base_url, models, f"found on port {port}, where {title} listens")
+        status, headers, body = await host.fetch("GET", path, deadline=deadline)
+        if status != 200 or headers.get("server", "").lower().startswith("tidewire"):
+            return []
+        return [row.id for row in listed(body)]
+    except TidewireError:
+        return []

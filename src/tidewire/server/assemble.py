@@ -22,7 +22,7 @@ from tidewire.providers.local_hosts import discover
 from tidewire.providers.simulated import Simulated
 from tidewire.retrieval.index import Index
 from tidewire.server.catalogue import Catalogue
-from tidewire.server.hosts import hosted, keys
+from tidewire.server.hosts import hosted, keys, spoken
 from tidewire.server.kinds import KINDS, Parts
 from tidewire.server.load import Load
 from tidewire.server.settings import Provider as Host
@@ -127,7 +127,7 @@ async def _providers(settings: Settings, index: Index, own_port: int) -> list[Pr
     names = {p.name for p in out}
     unasked: set[str] = set()
     if settings.models.discover:
-        for found in await discover(os.environ, read_models, keys(), own_ports=(own_port,)):
+        for found in await discover(os.environ, read_models, keys(), spoken(), own_ports=(own_port,)):
             if found.name in names:
                 continue
             if found.key_env is not None:

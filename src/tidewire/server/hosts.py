@@ -76,10 +76,7 @@ HOSTS: Final[dict[str, HostKind]] = {
         keyed=lambda key: {"x-api-key": key, "anthropic-version": VERSION},
     ),
     "cohere": HostKind(speaker=lambda given: CohereHost(), base_url="https://api.cohere.com", key_env="CO_API_KEY"),
-    # the key is that of ollama.com; a server on this machine needs none
-    "ollama": HostKind(
-        speaker=lambda given: OllamaHost(), base_url="http://127.0.0.1:11434", key_env="OLLAMA_API_KEY", usual=False
-    ),
+    "ollama": HostKind(speaker=lambda given: OllamaHost(), base_url="http://127.0.0.1:11434"),
     "compatible": chat("compatible"),
     "openai": chat("openai", "https://api.openai.com/v1", "OPENAI_API_KEY"),
     "azure": HostKind(
@@ -155,6 +152,11 @@ def hosted(kind: str, name: str, given: s.Provider, note: str = "") -> Hosted:
         ca_file=given.ca_file or None,
         proxy=given.proxy or None,
     )
+
+
+def spoken() -> dict[str, Speaker]:
+    """The local servers that are found by themselves and asked in their own protocol, by their names."""
+    return {kind: HOSTS[kind].speaker(s.Provider(kind=kind)) for kind in ("ollama",)}
 
 
 def keys() -> dict[str, tuple[str, str]]:
