@@ -68,12 +68,12 @@ def parse(raw: bytes, headers: dict[str, str], on_disconnect: DisconnectPolicy) 
         raise BadRequest(f"time_limit is {fields.time_limit:g} s; it must be more than 0", param="time_limit")
     if not fields.messages:
         raise BadRequest("messages is empty; send at least one message", param="messages")
-    reading = _Reading()
+    reading = _Reading()  # in the order of the prompt: the last mark for its cache counts
+    tools = [reading.tool(tool, f"tools[{i}]") for i, tool in enumerate(fields.tools or [])]
     messages = [Message("system", reading.contents(fields.system, "system"))] if fields.system else []
     messages += [
         m for i, raw_message in enumerate(fields.messages) for m in reading.message(raw_message, f"messages[{i}]")
     ]
-    tools = [reading.tool(tool, f"tools[{i}]") for i, tool in enumerate(fields.tools or [])]
     stop = fields.stop_sequences or []
     request = Request(
         model=fields.model,
@@ -264,7 +264,7 @@ class _Reading:
             raise unsupported(f"{at}.defer_loading needs a tool search, which is not offered here: leave it out", at)
         schema = raw.get("input_schema")
         if not isinstance(schema, dict):
-            raise BadRequest(f"{at}.input_schema is not a JSON schema", param=at)
+            raise BadRequest(f"{at}.input_schema is not a JSON schema", param=f"{at}.input_schema")
         description, strict = raw.get("description"), raw.get("strict")
         return Tool(
             name=_text(raw, "name", at),
