@@ -52,8 +52,8 @@ schema: $(DEV) ## Write the JSON schema of the events beside the protocol
 matrix: $(DEV) ## Write docs/matrix.md: every model host in every dialect
 	@$(BIN)/python tools/matrix_page.py
 
-fuzz: $(DEV) ## Feed every decoder broken answers: make fuzz [ARGS="--inputs 200000 --only anthropic"]
-	@$(BIN)/python tools/fuzz.py $(ARGS)
+fuzz: $(DEV) ## Feed every decoder broken answers: make fuzz [ARGS="--inputs 200000 --only ChatDecoder"]
+	@$(BIN)/python tools/fuzz $(ARGS)
 
 web: web/node_modules/.package-lock.json ## Build the console into the package
 	@cd web && npm run build --silent

@@ -26,7 +26,7 @@ from relay.machine import ROOT, Cores, facts
 from relay.scenarios import DIRECT, SCENARIOS, Row, measure
 from relay.tools import BUILD, Tools, Unavailable, Upstream, build, upstream
 
-PROGRAMS = ("cancel", "backpressure")  # what else is measured, by programs of its own
+PROGRAMS = ("cancel", "backpressure", "dialects")  # what else is measured, by programs of its own
 
 
 def arguments() -> argparse.Namespace:

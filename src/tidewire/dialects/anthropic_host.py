@@ -47,7 +47,7 @@ class MessagesHost:
     def models(self, body: bytes) -> list[ModelInfo]:
         try:
             rows = msgspec.json.decode(body, type=_Listing).data
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise UpstreamError("the host's list of models is not one", code="upstream_not_json") from None
         return [
             ModelInfo(id=r.id, provider="", created=int(r.created_at.timestamp()) if r.created_at else 0) for r in rows

@@ -35,7 +35,7 @@ class CohereHost:
     def models(self, body: bytes) -> list[ModelInfo]:
         try:
             rows = msgspec.json.decode(body, type=_Listing).models
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise UpstreamError("the host's list of models is not one", code="upstream_not_json") from None
         return [ModelInfo(id=row.name, provider="") for row in rows]
 

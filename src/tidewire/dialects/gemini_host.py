@@ -62,7 +62,7 @@ class GeminiHost:
         """Of what is listed, the models that generate content."""
         try:
             listing = msgspec.json.decode(body, type=_Listing)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise UpstreamError("the host's list of models is not one", code="upstream_not_json") from None
         return [
             ModelInfo(id=row.name.removeprefix("publishers/google/").removeprefix("models/"), provider="")

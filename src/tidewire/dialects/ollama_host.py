@@ -80,7 +80,7 @@ class OllamaHost:
     def models(self, body: bytes) -> list[ModelInfo]:
         try:
             rows = msgspec.json.decode(body, type=_Listing).models
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise UpstreamError("the host's list of models is not one", code="upstream_not_json") from None
         named = [(row.model or row.name, row.modified_at) for row in rows]
         return [ModelInfo(id=name, provider="", created=_seconds(changed)) for name, changed in named if name]

@@ -21,6 +21,6 @@ def read_models(body: bytes) -> list[ModelInfo]:
     """Raises UpstreamError for anything else."""
     try:
         rows = msgspec.json.decode(body, type=_Listing, strict=False).data
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise UpstreamError("the host's list of models is not one", code="upstream_not_json") from None
     return [ModelInfo(id=row.id, provider="", created=row.created or 0) for row in rows]

@@ -85,7 +85,7 @@ class TGIHost:
     def models(self, body: bytes) -> list[ModelInfo]:
         try:
             return [ModelInfo(id=msgspec.json.decode(body, type=_Info).model_id, provider="")]
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             raise UpstreamError(
                 "the host says nothing of its model that can be read", code="upstream_bad_event"
             ) from None
