@@ -11,8 +11,11 @@ import msgspec
 
 from tidewire.core.ports import Provider
 from tidewire.core.registry import Registry
+from tidewire.dialects import triton_host
+from tidewire.providers.answers import Timeouts
 from tidewire.providers.extractive import Extractive
 from tidewire.providers.simulated import Simulated
+from tidewire.providers.triton_grpc import TritonGrpc
 from tidewire.retrieval.index import Index
 from tidewire.server import settings as s
 from tidewire.server.hosts import HOSTS, hosted
@@ -34,6 +37,20 @@ def extractive(name: str, given: s.Provider, parts: Parts) -> Provider:
     return Extractive(parts.index, interval=1 / retrieval.pace, passages=retrieval.passages)
 
 
+def triton_grpc(name: str, given: s.Provider, parts: Parts) -> Provider:
+    return TritonGrpc(
+        name,
+        given.base_url or "http://127.0.0.1:8001",
+        triton_host.asked,
+        triton_host.Outputs,
+        models=given.models,
+        headers=given.headers,
+        retries=given.retries,
+        timeouts=Timeouts(header=given.header_s, first_token=given.first_token_s, idle=given.idle_s),
+        ca_file=given.ca_file or None,
+    )
+
+
 def _host(kind: str) -> Callable[[str, s.Provider, Parts], Provider]:
     return lambda name, given, parts: hosted(kind, name, given)
 
@@ -41,5 +58,6 @@ def _host(kind: str) -> Callable[[str, s.Provider, Parts], Provider]:
 KINDS: Final = Registry(
     "provider",
     "tidewire.providers",
-    {kind: _host(kind) for kind in HOSTS} | {"simulated": simulated, "extractive": extractive},
+    {kind: _host(kind) for kind in HOSTS}
+    | {"simulated": simulated, "extractive": extractive, "triton-grpc": triton_grpc},
 )
