@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ollama import ChatResponse, GenerateResponse
 
-from decoding import calls, decoded, kinds, texts, well_formed
+from decoding import decoded, kinds, texts, well_formed
 from strategies import CREATED, logs, meta_of, numbered, opened
 from tidewire.core import events as ev
 from tidewire.core.errors import BadRequest, Overloaded
@@ -484,3 +484,9 @@ def test_a_request_of_an_ollama_client_reaches_an_ollama_host_as_it_was():
         options={"num_predict": 5, "temperature": 0.5, "top_p": 0.25, "stop": ["x"], "num_ctx": 4096, "mirostat": 1},
     )
     assert json.loads(OllamaHost().ask(parse(body)[0], "m").body) == body
+
+
+def test_a_long_history_is_read_in_one_go():
+    asked = [{"id": f"c{i}", "function": {"name": "f", "arguments": {}}} for i in range(20_000)]
+    results = [{"tool_name": "nobody"}, *({"tool_name": "f"} for _ in range(10_000)), *({} for _ in range(10_000))]
+    assert answers(*results, calls=asked) == ["call_nobody", *(f"c{i}" for i in range(20_000))]

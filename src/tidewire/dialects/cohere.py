@@ -218,7 +218,10 @@ class CohereEvents:
         if block is None:
             return
         index, self._citations = self._citations, self._citations + 1
-        one = written(event, "".join(self._said.get(event.part, ())), block)
+        said = "".join(self._said.get(event.part, ()))
+        if event.part in self._said:
+            self._said[event.part] = [said]  # the next citation joins little
+        one = written(event, said, block)
         out.append(_event({"type": "citation-start", "index": index, "delta": {"message": {"citations": one}}}))
         out.append(_event({"type": "citation-end", "index": index}))
 
@@ -277,20 +280,20 @@ class CohereAnswer:
 
     def _document(self, event: ev.Closed) -> bytes:
         message: dict[str, Any] = {"role": "assistant", "content": []}
+        texts = {part: "".join(pieces) for part, pieces in self._texts.items()}
         blocks: dict[int, int] = {}
         calls = []
         for part, started in self._parts.items():
-            text = "".join(self._texts[part])
             if started.kind in ("text", "refusal", "thinking"):
                 blocks[part] = len(blocks)
                 kind = "thinking" if started.kind == "thinking" else "text"
-                message["content"].append({"type": kind, kind: text})
+                message["content"].append({"type": kind, kind: texts[part]})
             elif started.kind == "tool_call":
-                function = {"name": started.name, "arguments": text}
+                function = {"name": started.name, "arguments": texts[part]}
                 calls.append({"id": started.call, "type": "function", "function": function})
         if calls:
             message["tool_calls"] = calls
-        cited = [written(c, "".join(self._texts[c.part]), blocks[c.part]) for c in self._citations if c.part in blocks]
+        cited = [written(c, texts[c.part], blocks[c.part]) for c in self._citations if c.part in blocks]
         if cited:
             message["citations"] = cited
         answer: dict[str, Any] = {"id": self._meta.stream, "finish_reason": FINISH[event.reason], "message": message}

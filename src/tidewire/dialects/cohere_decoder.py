@@ -258,8 +258,12 @@ class CohereDecoder:
                 out.extend(citations(one, part))
 
     def _finished(self, delta: _Delta, out: list[Event]) -> None:
+        asked = set(self._calls.values())
         for part in list(self._open):
-            self._close_call(part, out) if part in self._calls.values() else self._end(part, out)
+            if part in asked:
+                self._close_call(part, out)
+            else:
+                self._end(part, out)
         if delta.usage is not None and (usage := _usage(delta.usage)) is not None:
             out.append(usage)
         reason = delta.finish_reason

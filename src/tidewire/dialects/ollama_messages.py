@@ -6,6 +6,7 @@ what they are; arguments of a tool call are an object; a tool's result names the
 
 from __future__ import annotations
 
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -34,11 +35,35 @@ def read_messages(raw: Sequence[Any]) -> list[Message]:
     """Ollama's messages as ours. Calls without an id get one, and each result goes to the oldest call that waits for it."""
     if not raw:
         raise BadRequest("messages is empty; send at least one message", param="messages")
-    waiting: list[ToolCall] = []
+    waiting = _Waiting()
     return [_message(m, f"messages[{i}]", waiting) for i, m in enumerate(raw)]
 
 
-def _message(raw: Any, at: str, waiting: list[ToolCall]) -> Message:
+class _Waiting:
+    """Calls that no result has come for, by their ids and by their names. Nothing here is searched through: histories may be long."""
+
+    def __init__(self) -> None:
+        self._ids: OrderedDict[str, None] = OrderedDict()
+        self._named: dict[str, deque[str]] = {}
+
+    def add(self, call: ToolCall) -> None:
+        self._ids[call.call] = None
+        self._named.setdefault(call.name, deque()).append(call.call)
+
+    def answered(self, call: str, name: str | None) -> str:
+        """The id of the call that a result belongs to: by id, else by the tool's name, else the oldest."""
+        if not call and name is not None:
+            named = self._named.get(name, deque())
+            while named and not call:
+                oldest = named.popleft()
+                call = oldest if oldest in self._ids else ""
+        elif not call and self._ids:
+            call = next(iter(self._ids))
+        self._ids.pop(call, None)
+        return call or f"call_{name or 'unknown'}"
+
+
+def _message(raw: Any, at: str, waiting: _Waiting) -> Message:
     if not isinstance(raw, dict):
         raise BadRequest(f"{at} is not an object", param=at)
     named = raw.get("role")
@@ -49,7 +74,7 @@ def _message(raw: Any, at: str, waiting: list[ToolCall]) -> Message:
     images = read_images(raw.get("images"), f"{at}.images")
     if role == "tool":
         name = _text(raw, "tool_name", at) or _text(raw, "name", at) or None
-        call = _answered(waiting, _text(raw, "tool_call_id", at), name)
+        call = waiting.answered(_text(raw, "tool_call_id", at), name)
         return Message(role, [ToolResult(call=call, text=text, images=images, name=name)])
     content: list[Content] = []
     if thinking := _text(raw, "thinking", at):
@@ -62,7 +87,7 @@ def _message(raw: Any, at: str, waiting: list[ToolCall]) -> Message:
         raise BadRequest(f"{at}.tool_calls is not a list", param=f"{at}.tool_calls")
     for i, call in enumerate(calls):
         read = _call(call, f"{at}.tool_calls[{i}]", f"call_{at[9:-1]}_{i}")
-        waiting.append(read)
+        waiting.add(read)
         content.append(read)
     return Message(role, content)
 
@@ -75,15 +100,6 @@ def _call(raw: Any, at: str, otherwise: str) -> ToolCall:
     if not isinstance(arguments, dict):
         raise BadRequest(f"{at}.function.arguments is not an object", param=f"{at}.function.arguments")
     return ToolCall(call=str(raw.get("id") or otherwise), name=function["name"], arguments=_json(arguments).decode())
-
-
-def _answered(waiting: list[ToolCall], call: str, name: str | None) -> str:
-    """The id of the call that a result belongs to: by id, else by the tool's name, else the oldest."""
-    for one in waiting:
-        if one.call == call if call else name is None or one.name == name:
-            waiting.remove(one)
-            return one.call
-    return call or f"call_{name or 'unknown'}"
 
 
 def _text(raw: dict[str, Any], name: str, at: str) -> str:
