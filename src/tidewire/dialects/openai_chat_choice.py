@@ -25,8 +25,9 @@ REASONS: Final[dict[str, Reason]] = {
     "function_call": "tool_calls",
     "content_filter": "content_filter",
 }
-# The host gave up: OpenRouter and Mistral, SGLang, DeepSeek
-BROKEN: Final = {"error": "upstream_error", "abort": "upstream_abort", "insufficient_system_resource": "upstream_error"}
+BROKEN: Final = frozenset(
+    {"error", "insufficient_system_resource"}
+)  # the host gave up: OpenRouter and Mistral, DeepSeek
 
 
 class Answer:
@@ -77,7 +78,9 @@ class Answer:
 
     def _end(self, reason: str) -> None:
         if reason in BROKEN:
-            raise UpstreamError(f"the host ended the answer with {reason!r}", code=BROKEN[reason])
+            raise UpstreamError(f"the host ended the answer with {reason!r}", code="upstream_error")
+        if reason == "abort":  # SGLang
+            raise UpstreamError("the host ended the answer with 'abort'", code="upstream_abort")
         self.finish = REASONS.get(reason, "stop")
         if self.finish == "stop" and self.calls:  # so some hosts say it, OpenAI too where one function was prescribed
             self.finish = "tool_calls"
