@@ -440,7 +440,8 @@ def test_a_choice_of_tools_is_said_in_coheres_words(choice, names, meant):
         ({"temperature": 0.0, "top_p": 0.5}, {"temperature": 0.0, "p": 0.5}),
         ({"stop": ["a", "b"]}, {"stop_sequences": ["a", "b"]}),
         ({"logprobs": 0}, {"logprobs": True}),
-        ({"thinking": Thinking()}, {"thinking": {"type": "enabled"}}),
+        ({"thinking": Thinking()}, {}),  # the host's own way
+        ({"thinking": Thinking(), "dialect": "cohere"}, {"thinking": {"type": "enabled"}}),
         ({"thinking": Thinking(effort="high")}, {"thinking": {"type": "enabled"}}),
         ({"thinking": Thinking(budget=99)}, {"thinking": {"type": "enabled", "token_budget": 99}}),
         ({"thinking": Thinking(effort="none")}, {"thinking": {"type": "disabled"}}),

@@ -300,10 +300,10 @@ F = Tool("f", "does", {"type": "object"}, strict=True)
          {"tools": [{"type": "function", "function": {"name": "g", "parameters": {"type": "object", "properties": {}}}}]}),
         ({"tools": [F], "tool_choice": "none"}, {}),
         ({"tool_choice": "required"}, {}),  # of no tools
-        ({"thinking": Thinking()}, {"think": True}),
-        ({"thinking": Thinking(effort="high")}, {"think": "high"}),
-        ({"thinking": Thinking(effort="minimal")}, {"think": "low"}),
-        ({"thinking": Thinking(effort="some")}, {"think": True}),
+        ({"thinking": Thinking()}, {}),  # the host's own way
+        ({"thinking": Thinking(), "dialect": "ollama"}, {"think": True}),
+        ({"thinking": Thinking(effort="max"), "dialect": "ollama"}, {"think": "max"}),
+        ({"thinking": Thinking(effort="high")}, {"think": True}),
         ({"thinking": Thinking(budget=99)}, {"think": True}),
         ({"thinking": Thinking(effort="none")}, {"think": False}),
         ({"thinking": Thinking(budget=0)}, {"think": False}),
@@ -316,6 +316,16 @@ F = Tool("f", "does", {"type": "object"}, strict=True)
 )  # fmt: skip
 def test_limits_and_options_have_ollamas_names(fields, said):
     assert asked(**fields) == asked() | said
+
+
+@pytest.mark.parametrize(
+    ("effort", "level"),
+    [("minimal", "low"), ("low", "low"), ("medium", "medium"), ("xhigh", "high"), ("some", True), ("none", False)],
+)
+def test_levels_of_thinking_are_for_the_models_that_know_them(effort, level):
+    request = Request(model="x/m", messages=[Message("user", [Text("Hm?")])], thinking=Thinking(effort=effort))
+    assert json.loads(HOST.ask(request, "gpt-oss:20b").body)["think"] == level
+    assert json.loads(HOST.ask(request, "qwen3").body)["think"] is (effort != "none")
 
 
 @pytest.mark.parametrize(

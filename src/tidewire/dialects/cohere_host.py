@@ -108,7 +108,9 @@ def _thinking(request: Request) -> dict[str, Any] | None:
         return None
     if asked.effort == "none" or asked.budget == 0:
         return {"type": "disabled"}
-    return {"type": "enabled"} if asked.budget is None else {"type": "enabled", "token_budget": asked.budget}
+    if asked.budget is not None:
+        return {"type": "enabled", "token_budget": asked.budget}
+    return None if asked.effort is None and request.dialect != "cohere" else {"type": "enabled"}
 
 
 def _unsaid(param: str, message: str) -> BadRequest:

@@ -109,8 +109,8 @@ class OllamaHost:
             body["tools"] = write_tools(request.tools)
         if request.response_format is not None and (form := _format(request.response_format)) is not None:
             body["format"] = form
-        if request.thinking is not None:
-            body["think"] = _think(request)
+        if (think := _think(request, model)) is not None:
+            body["think"] = think
         if request.logprobs is not None:
             body |= {"logprobs": True, "top_logprobs": request.logprobs}
         return Question(path="/api/chat", body=_json(body))
@@ -140,13 +140,18 @@ def _format(given: dict[str, Any]) -> Any:
     return schema
 
 
-def _think(request: Request) -> bool | str:
-    """Ollama knows on, off and three levels; a budget says on."""
+def _think(request: Request, model: str) -> bool | str | None:
+    """Ollama knows on and off, and of gpt-oss models three levels, which it refuses for others. A budget says on."""
     asked = request.thinking
-    assert asked is not None
+    if asked is None:
+        return None
     if asked.effort == "none" or asked.budget == 0:
         return False
-    return True if asked.effort is None else LEVELS.get(asked.effort, True)
+    if request.dialect == "ollama":
+        return asked.effort or True  # in its client's own words
+    if asked.effort is None and asked.budget is None:
+        return None
+    return LEVELS.get(asked.effort or "", True) if "gpt-oss" in model else True
 
 
 def _unsaid(param: str, message: str) -> BadRequest:
