@@ -47,12 +47,16 @@ their protocols as public documentation and recorded streams have them; the clie
             "",
             "## The table",
             "",
-            "A cell names the cases that do not work; all others do.",
+            "The second column names the cases that a host has no word for, a cell those that are missing for the dialect's sake; all others work.",
             "",
             *_table(
-                ("host", *(_code(name) for name in columns)),
+                ("host", "in no dialect", *(_code(name) for name in columns)),
                 (
-                    (_code(name), *(_cell(lacking(host, client)) for client in columns.values()))
+                    (
+                        _code(name),
+                        ", ".join(_code(case) for case in CASES if case in host.CANNOT) or "-",
+                        *(_cell(host, client) for client in columns.values()),
+                    )
                     for name, host in rows.items()
                 ),
             ),
@@ -69,8 +73,9 @@ their protocols as public documentation and recorded streams have them; the clie
     )
 
 
-def _cell(lacks: Mapping[str, str]) -> str:
-    return "all" if not lacks else "no " + ", ".join(_code(case) for case in lacks)
+def _cell(host: Host, client: Client) -> str:
+    lacks = [case for case in lacking(host, client) if case not in host.CANNOT]
+    return "not " + ", ".join(_code(case) for case in lacks) if lacks else "✓"
 
 
 def _why(what: str, modules: Mapping[str, Host] | Mapping[str, Client]) -> Iterable[str]:

@@ -178,7 +178,7 @@ class ResponsesDecoder:
     # Messages
 
     def _part_added(self, event: Said, out: list[Event]) -> None:
-        kind = event.part.get("type") if isinstance(event.part, dict) else None
+        kind = string(event.part.get("type")) if isinstance(event.part, dict) else None
         if kind in _TEXTS:
             self._text(event, _TEXTS[kind], out)
         elif kind == "reasoning_text":
@@ -210,7 +210,7 @@ class ResponsesDecoder:
         self._whole(key_of(event), event.content_index or 0, event.part, out, close=True)
 
     def _whole(self, key: Key, index: int, part: Any, out: list[Event], *, close: bool) -> None:
-        kind = part.get("type") if isinstance(part, dict) else None
+        kind = string(part.get("type")) if isinstance(part, dict) else None
         if kind not in _TEXTS:
             return
         piece = self._pieces.get((key, index))
