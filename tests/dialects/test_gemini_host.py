@@ -12,8 +12,9 @@ from tidewire.core import events as ev
 from tidewire.core.errors import UpstreamError
 from tidewire.core.events import Delta, Finish, PartEnded, PartStarted, Usage
 from tidewire.core.request import Message, Request, Text
-from tidewire.dialects.gemini_decoder import BROKEN, FILTERED, GeminiDecoder
+from tidewire.dialects.gemini_decoder import GeminiDecoder
 from tidewire.dialects.gemini_host import GeminiHost, VertexHost
+from tidewire.dialects.gemini_wire import BROKEN, FILTERED
 from tidewire.providers.hosted import Hosted
 from upstream import Call, Upstream, streams
 

@@ -42,8 +42,24 @@ def read_contents(raw: Any) -> list[Message]:
         if results:
             out.append(Message(role="tool", content=results))
         if others or not results:
-            out.append(Message(role="user" if role == "tool" else role, content=others))
+            _say("user" if role == "tool" else role, others, out)
     return out
+
+
+def _say(role: Role, content: list[Content], out: list[Message]) -> None:
+    """A message of its own; but what a model said in a row is one, for Google's chats keep a streamed answer chunk by chunk."""
+    if role != "assistant" or not out or out[-1].role != role:
+        out.append(Message(role=role, content=content))
+        return
+    said = out[-1].content
+    for one in content:
+        match said[-1:], one:
+            case [Text(text=before)], Text(text=more):
+                said[-1] = Text(before + more)
+            case [Thought(text=before, signature=None)], Thought(text=more, signature=proof) if more:
+                said[-1] = Thought(before + more, proof)
+            case _:
+                said.append(one)
 
 
 def read_system(raw: Any) -> list[Message]:

@@ -7,104 +7,19 @@ value and may leave out the empty call that ends them. An error in the middle is
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from tidewire.core import events as ev
 from tidewire.core.errors import UpstreamError
 from tidewire.core.events import Delta, Event, Reason
+from tidewire.dialects import gemini_wire as wire
 from tidewire.dialects.gemini_arguments import Arguments
 from tidewire.dialects.gemini_sources import citations, logprobs
 
 LIMIT: Final = 32 * 1024 * 1024  # bytes of one event: an image is one
 HELD: Final = 1 << 20  # characters of text kept to place citations in
-NONE: Final = msgspec.Raw(b"")
-
-FILTERED: Final = frozenset(
-    {
-        "SAFETY",
-        "RECITATION",
-        "LANGUAGE",
-        "BLOCKLIST",
-        "PROHIBITED_CONTENT",
-        "SPII",
-        "IMAGE_SAFETY",
-        "IMAGE_PROHIBITED_CONTENT",
-        "IMAGE_RECITATION",
-        "ESCALATION",
-        "PUP_LIMITED_DISABLED",
-        "MODEL_ARMOR",
-    }
-)
-BROKEN: Final = frozenset(
-    {
-        "OTHER",
-        "MALFORMED_FUNCTION_CALL",
-        "UNEXPECTED_TOOL_CALL",
-        "TOO_MANY_TOOL_CALLS",
-        "MISSING_THOUGHT_SIGNATURE",
-        "MALFORMED_RESPONSE",
-        "IMAGE_OTHER",
-        "NO_IMAGE",
-    }
-)
-PASSING: Final = frozenset({"RESOURCE_EXHAUSTED", "UNAVAILABLE", "INTERNAL", "DEADLINE_EXCEEDED", "ABORTED", "UNKNOWN"})
-
-
-class _Argument(msgspec.Struct, gc=False, rename="camel"):
-    json_path: str = ""
-    string_value: str | None = None
-    number_value: int | float | None = None
-    bool_value: bool | None = None
-    will_continue: bool | None = None
-
-
-class _Call(msgspec.Struct, gc=False, rename="camel"):
-    id: str | None = None
-    name: str | None = None
-    args: msgspec.Raw = NONE
-    partial_args: list[_Argument] | None = None
-    will_continue: bool | None = None
-
-
-class _Data(msgspec.Struct, gc=False, rename="camel"):
-    data: bytes
-    mime_type: str = ""
-
-
-class _Part(msgspec.Struct, gc=False, rename="camel"):
-    text: str | None = None
-    thought: bool | None = None
-    thought_signature: str | None = None
-    function_call: _Call | None = None
-    inline_data: _Data | None = None
-
-
-class _Content(msgspec.Struct, gc=False):
-    parts: list[_Part] | None = None
-
-
-class _Candidate(msgspec.Struct, gc=False, rename="camel"):
-    content: _Content | None = None
-    finish_reason: str | None = None
-    finish_message: str | None = None
-    index: int | None = None
-    grounding_metadata: msgspec.Raw = NONE
-    citation_metadata: msgspec.Raw = NONE
-    logprobs_result: msgspec.Raw = NONE
-
-
-class _Chunk(msgspec.Struct, gc=False, rename="camel"):
-    candidates: list[_Candidate] | None = None
-    usage_metadata: msgspec.Raw = NONE
-    prompt_feedback: dict[str, Any] | None = None
-    response_id: str | None = None
-    error: Any = None
-
-
-_chunk: Final = msgspec.json.Decoder(_Chunk)
-_any: Final = msgspec.json.Decoder()
 
 
 class _Choice:
@@ -221,21 +136,21 @@ class GeminiDecoder:
         if line.rstrip()[-1:] not in (b"}", b"]") and len(self._raw) <= 65536:
             return
         try:
-            said = _any.decode(self._raw)
+            said = wire.anything.decode(self._raw)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             if len(self._raw) > 65536:
                 raise UpstreamError("the host sent JSON outside of events", code="upstream_bad_event") from None
             return
         if isinstance(said, list) and said:
             said = said[0]
-        raise _error(said.get("error") if isinstance(said, dict) else None)
+        raise wire.error(said.get("error") if isinstance(said, dict) else None)
 
     # Chunks
 
     def _event(self, payload: bytes, out: list[Event]) -> None:
         if self._done:
             return
-        chunk = _chunk.decode(payload)
+        chunk = wire.chunk.decode(payload)
         candidates = chunk.candidates
         # the usual chunk, straight: more of the text that is open, and nothing else
         if (
@@ -263,7 +178,7 @@ class GeminiDecoder:
                 self._usage = counted
             return
         if chunk.error is not None:
-            raise _error(chunk.error)
+            raise wire.error(chunk.error)
         self._response = self._response or chunk.response_id or ""
         counted = bytes(chunk.usage_metadata)
         if b"TokenCount" in counted:  # Vertex has chunks that only say how they are paid for
@@ -280,7 +195,7 @@ class GeminiDecoder:
         ):
             self._finish(out)
 
-    def _candidate(self, candidate: _Candidate, out: list[Event]) -> None:
+    def _candidate(self, candidate: wire.Candidate, out: list[Event]) -> None:
         number = candidate.index or 0
         choice = self._choices.get(number)
         if choice is None:
@@ -305,10 +220,10 @@ class GeminiDecoder:
         for name, raw in choice.sources.items():
             out.extend(citations(name, raw, choice.said))
         self._close(choice, out)
-        if reason in BROKEN:
+        if reason in wire.BROKEN:
             said = f": {message[:200]}" if message else ""
             raise UpstreamError(f"the host ended the answer with {reason}{said}", code="upstream_error")
-        if reason in FILTERED:
+        if reason in wire.FILTERED:
             choice.reason = "content_filter"
         elif reason in ("MAX_TOKENS", "CONTINUATION"):
             choice.reason = "length"
@@ -321,7 +236,7 @@ class GeminiDecoder:
     def _finish(self, out: list[Event]) -> None:
         self._done = True
         self._data.clear()
-        if (usage := _usage(self._usage)) is not None:
+        if (usage := wire.usage(self._usage)) is not None:
             out.append(usage)
         if self._blocked:
             out.append(ev.Finish(reason="content_filter"))
@@ -347,7 +262,7 @@ class GeminiDecoder:
         choice.part = -1
         choice.kind = ""
 
-    def _part(self, choice: _Choice, part: _Part, out: list[Event]) -> None:
+    def _part(self, choice: _Choice, part: wire.Part, out: list[Event]) -> None:
         if part.function_call is not None:
             self._call(choice, part.function_call, part.thought_signature, out)
             return
@@ -366,7 +281,7 @@ class GeminiDecoder:
         if part.thought_signature:
             out.append(ev.Signature(part=choice.part, value=part.thought_signature))
 
-    def _blob(self, choice: _Choice, blob: _Data, out: list[Event], *, sketch: bool) -> None:
+    def _blob(self, choice: _Choice, blob: wire.Data, out: list[Event], *, sketch: bool) -> None:
         kind = blob.mime_type.partition("/")[0]
         if kind not in ("image", "audio"):
             raise UpstreamError(
@@ -377,7 +292,7 @@ class GeminiDecoder:
             self._begin(choice, "image" if kind == "image" else "audio", out, media=blob.mime_type)
         out.append(ev.Blob(part=choice.part, data=blob.data, partial=sketch))
 
-    def _call(self, choice: _Choice, call: _Call, signature: str | None, out: list[Event]) -> None:
+    def _call(self, choice: _Choice, call: wire.Call, signature: str | None, out: list[Event]) -> None:
         streaming = choice.arguments
         if call.name:
             number = self._parts
@@ -386,7 +301,7 @@ class GeminiDecoder:
             choice.called = True
             streaming = choice.arguments = Arguments()
         elif streaming is None:
-            if call.args not in (NONE, b"null") or call.partial_args:
+            if call.args not in (wire.NONE, b"null") or call.partial_args:
                 raise UpstreamError(
                     "the host sent arguments of a tool call that it never named", code="upstream_bad_tool_call"
                 )
@@ -404,45 +319,7 @@ class GeminiDecoder:
         else:
             for one in call.partial_args or ():
                 more = one.will_continue is True
-                if text := streaming.feed(one.json_path, _value(one), more=more):
+                if text := streaming.feed(one.json_path, wire.value(one), more=more):
                     out.append(Delta(part=choice.part, text=text))
         if not call.will_continue:
             self._close(choice, out)
-
-
-def _value(one: _Argument) -> Any:
-    for value in (one.string_value, one.number_value, one.bool_value):
-        if value is not None:
-            return value
-    return None
-
-
-def _usage(raw: bytes) -> ev.Usage | None:
-    """The last count. Google counts thoughts beside the answer, and what its own tools fetched beside the prompt."""
-    try:
-        said = _any.decode(raw) if raw else None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    if not isinstance(said, dict):
-        return None
-
-    def count(*names: str) -> int | None:
-        known = [value for name in names if type(value := said.get(name)) is int]
-        return sum(known) if known else None
-
-    return ev.Usage(
-        counted_by="host",
-        input=count("promptTokenCount", "toolUsePromptTokenCount"),
-        output=count("candidatesTokenCount", "thoughtsTokenCount"),
-        cached=count("cachedContentTokenCount"),
-        reasoning=count("thoughtsTokenCount"),
-    )
-
-
-def _error(raw: Any) -> UpstreamError:
-    """raw: {"code", "message", "status"}."""
-    said = raw if isinstance(raw, dict) else {}
-    message = said.get("message") or said.get("status") or "no message"
-    error = UpstreamError(f"the host broke off with an error: {str(message)[:200]}", code="upstream_error")
-    error.retryable = said.get("status") in PASSING or said.get("code") in (429, 500, 503, 504)
-    return error
