@@ -5,7 +5,7 @@ A cursor counts projected events: the client's starting_after n (the sequence_nu
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -36,6 +36,18 @@ class OpenAIResponses:
 
     def parse(self, raw: bytes, headers: dict[str, str]) -> tuple[Request, bool]:
         return openai_responses_request.parse(raw, headers, self._on_disconnect)
+
+    def previous(self, record: dict[str, Any]) -> str | None:
+        """The response that a request, or a response by its record, goes on from."""
+        return record.get("previous_response_id")
+
+    def turn(self, meta: Meta, whole: Whole) -> list[dict[str, Any]]:
+        """What was asked and answered in an earlier response, as input items. Raises BadRequest where that is not there."""
+        return openai_responses_request.turn(meta, whole.response)
+
+    def go_on(self, request: Request, items: list[dict[str, Any]]) -> None:
+        """Put the items of the earlier turns before what is asked now. Its instructions are those of this request alone."""
+        openai_responses_request.go_on(request, items)
 
     def headers(self, meta: Meta) -> list[tuple[str, str]]:
         return []

@@ -219,6 +219,10 @@ class Whole:
         self.failure: ErrorInfo | None = None
         self._events = Events(meta, after=1 << 62)
 
+    @property
+    def response(self) -> Growing:
+        return self._events.response
+
     def document(self) -> bytes:
         return _encode(self._events.response.document())
 

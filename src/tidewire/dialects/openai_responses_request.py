@@ -8,6 +8,7 @@ import msgspec
 
 from tidewire.core import ids
 from tidewire.core.errors import BadRequest
+from tidewire.core.ports import Meta
 from tidewire.core.request import (
     CONTINUE,
     Content,
@@ -26,6 +27,7 @@ from tidewire.core.request import (
 )
 from tidewire.dialects import body, policy
 from tidewire.dialects.openai_messages import signature_in
+from tidewire.dialects.openai_responses_object import Growing
 
 KEPT_INPUT: Final = 256 * 1024  # bytes of input items that a stream's meta keeps for GET …/input_items
 
@@ -246,6 +248,31 @@ def _text(item: dict[str, Any], name: str, at: str) -> str:
     if not isinstance(value, str):
         raise BadRequest(f"{at}.{name} must be a text", param=f"{at}.{name}")
     return value
+
+
+# Earlier turns
+
+
+def turn(meta: Meta, response: Growing) -> list[dict[str, Any]]:
+    """What was asked and answered in a response that is over. Raises BadRequest where it goes on, or its input was not kept."""
+    why = None
+    if response.closed is None:
+        why = "is still being answered; wait for its end, or cancel it"
+    elif "input" not in meta.record:
+        kept = meta.record.get("input_kept", "not kept, because it is no response of this protocol")
+        why = f"cannot be gone on from: its input was {kept}; send the items themselves in input"
+    if why is not None:
+        raise BadRequest(f"response {meta.stream} {why}", code="unsupported_value", param="previous_response_id")
+    output = response.document()["output"]
+    # a call that was cut off has no result, and hosts want one for each
+    whole = [i for i in output if i["type"] != "function_call" or i["status"] == "completed"]
+    return [*meta.record["input"], *whole]
+
+
+def go_on(request: Request, items: list[dict[str, Any]]) -> None:
+    """Put earlier items before what is asked now, behind the instructions of this request."""
+    at = 1 if request.record.get("instructions") else 0
+    request.messages[at:at] = read_items(items, "previous_response_id")
 
 
 # Tools and format: from the shapes of Responses to those of Chat Completions, which the hosts speak

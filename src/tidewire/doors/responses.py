@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
-from tidewire.core.errors import BadRequest, CursorAhead
+from tidewire.core.errors import BadRequest, CursorAhead, Expired, UnknownStream
 from tidewire.core.ports import Dialect, Meta, Renderer
+from tidewire.core.request import Request
 from tidewire.doors.call import Call
 from tidewire.doors.prefix import replay
 from tidewire.doors.streaming import Streaming
 
+TURNS: Final = 100  # responses that one may go on from, each a log to read
 NOTHING: Final = 1 << 62  # a cursor behind everything: render nothing, only count
 JSON: Final = [("content-type", "application/json")]
 
@@ -32,6 +34,12 @@ class Responses(Dialect, Protocol):
 
     def whole(self, meta: Meta) -> Snapshot: ...
 
+    def previous(self, record: dict[str, Any]) -> str | None: ...
+
+    def turn(self, meta: Meta, whole: Any) -> list[dict[str, Any]]: ...
+
+    def go_on(self, request: Request, items: list[dict[str, Any]]) -> None: ...
+
     def input_items(self, meta: Meta, *, limit: int = 20, order: str = "desc", after: str | None = None) -> bytes: ...
 
     def deleted(self, stream: str) -> bytes: ...
@@ -45,6 +53,7 @@ class ResponsesRoutes:
     async def create(self, call: Call) -> None:
         """POST /v1/responses. In the background and not streamed, it answers at once: queued."""
         request, streamed = self._dialect.parse(await call.body(), call.headers)
+        await self._go_on(call, request)
         meta = await self._streaming.open(call, request)
         if meta.record.get("background") and not streamed:
             headers = [*JSON, ("x-tidewire-stream", meta.stream)]
@@ -93,6 +102,31 @@ class ResponsesRoutes:
             raise BadRequest("order may be asc or desc", param="order")
         page = self._dialect.input_items(meta, limit=limit, order=order, after=call.query.get("after"))
         await call.reply(200, JSON, page)
+
+    async def _go_on(self, call: Call, request: Request) -> None:
+        """The earlier turns that the request names, read from the log: each response names the one before."""
+        turns: list[list[dict[str, Any]]] = []
+        previous = self._dialect.previous(request.record)
+        while previous is not None:
+            if len(turns) == TURNS:
+                raise BadRequest(
+                    f"there are more than {TURNS} responses before this one; send the items that count in input",
+                    param="previous_response_id",
+                )
+            try:
+                meta = await self._streaming.desk.meta(call.tenant, previous)
+                whole = self._dialect.whole(meta)
+                await replay(self._streaming.desk, meta, whole.feed)
+            except (UnknownStream, Expired):
+                raise BadRequest(
+                    f"response {previous[:80]} is not here, or not any more; send its items in input",
+                    code="previous_response_not_found",
+                    param="previous_response_id",
+                ) from None
+            turns.append(self._dialect.turn(meta, whole))
+            previous = self._dialect.previous(meta.record)
+        if turns:
+            self._dialect.go_on(request, [item for turn in reversed(turns) for item in turn])
 
     async def _snapshot(self, call: Call, meta: Meta) -> None:
         whole = self._dialect.whole(meta)

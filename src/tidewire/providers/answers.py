@@ -164,9 +164,8 @@ class Streamed(Answer):
             return
         if status >= 300 or "text/html" in kind:
             self._document = bytearray()
-        self._doubtful = (
-            "application/json" in kind
-        )  # a document, or a stream whose host mislabels it: its first byte tells
+        # a document, or a stream whose host mislabels it: its first byte tells. Some decoders read documents
+        self._doubtful = "application/json" in kind and not getattr(self._decoder, "documents", False)
         if self._document is None:
             self.arm(self._timeouts.first_token, self._no_token)
         else:

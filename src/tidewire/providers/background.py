@@ -62,7 +62,7 @@ class Background(Hosted):
     """`Hosted`, for speakers that are `Keeping`. Requests that do not ask for the background are answered as any other."""
 
     async def _exchange(self, request: Request, asked: Question, decoder: Decoder, sink: Sink, *, began: float) -> None:
-        speaker = self._speaker
+        speaker = self.speaker(request)
         if not isinstance(speaker, Keeping) or not speaker.background(request):
             await super()._exchange(request, asked, decoder, sink, began=began)
             return

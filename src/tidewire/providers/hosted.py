@@ -21,6 +21,7 @@ UNLISTED: Final = 5.0  # seconds until a host that did not list them is asked ag
 LIST_DEADLINE: Final = 3.0
 VECTORS: Final = 256 * 1024 * 1024  # bytes of an answer: 2048 vectors of 4096 numbers, written out
 PATIENCE: Final = 5.0  # seconds: a host that asks for a longer pause is not waited for
+_APART: Final = frozenset({"openai_images"})  # dialects of no conversation, which a speaker of talk cannot ask for
 _AGAIN: Final = frozenset({429, 502, 503, 504, 529})  # 529: overloaded, Anthropic's own
 _UNCONNECTED: Final = frozenset({"upstream_unreachable", "upstream_connect_timeout"})
 
@@ -41,6 +42,7 @@ class Hosted:
         base_url: str,
         speaker: Speaker,
         *,
+        others: Mapping[str, Speaker] | None = None,
         headers: Mapping[str, str] | None = None,
         secrets: Sequence[str] = (),
         signer: Signer | None = None,
@@ -56,7 +58,7 @@ class Hosted:
         proxy: str | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> None:
-        """base_url: what the speaker's paths are put behind. headers: of every request. secrets: masked in what errors quote.
+        """others: speakers for requests of one dialect each. base_url: what the speaker's paths are put behind. headers: of every request. secrets: masked in what errors quote.
         models: what is on offer; empty, what the host lists.
 
         retries: more tries before the first token, after a failed connection or a 429, 502, 503 or 504.
@@ -75,6 +77,7 @@ class Hosted:
             environ=environ,
         )
         self._speaker = speaker
+        self._others = dict(others or {})
         self._signer = signer
         self._models = tuple(models)
         self._aliases = dict(aliases or {})
@@ -91,7 +94,8 @@ class Hosted:
     async def answer(self, request: Request, sink: Sink) -> None:
         began = self.host.clock()
         model = self.upstream(request.model)
-        asked = self._speaker.ask(request, model)
+        speaker = self.speaker(request)
+        asked = speaker.ask(request, model)
         reason: Literal["start", "retry"] = "start"
         for n in range(1, self._retries + 2):
             opening: list[Event] = [Attempt(n=n, provider=self.name, model=model, reason=reason)]
@@ -99,7 +103,7 @@ class Hosted:
                 opening.append(Progress(stage="waiting", detail=f"waiting for {self.name}"))
             sink.feed(opening)
             try:
-                await self._exchange(request, asked, self._speaker.decoder(request), sink, began=began)
+                await self._exchange(request, asked, speaker.decoder(request), sink, began=began)
                 return
             except (UpstreamError, TimedOut) as error:
                 pause = _pause(error, n)
@@ -162,6 +166,16 @@ class Hosted:
 
     async def close(self) -> None:
         await self.host.close()
+
+    def speaker(self, request: Request) -> Speaker:
+        """What asks for this request. Raises BadRequest where nothing can."""
+        if request.dialect in _APART and request.dialect not in self._others:
+            raise BadRequest(
+                f"{self.name} makes no images by this protocol; name a model of a host that does",
+                code="unsupported_value",
+                param="model",
+            )
+        return self._others.get(request.dialect, self._speaker)
 
     def upstream(self, model: str) -> str:
         """The host's own name for a model."""

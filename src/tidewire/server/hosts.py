@@ -18,6 +18,8 @@ from tidewire.dialects.cohere_host import CohereHost
 from tidewire.dialects.gemini_host import GeminiHost
 from tidewire.dialects.ollama_host import OllamaHost
 from tidewire.dialects.openai_chat_host import ChatHost
+from tidewire.dialects.openai_images import OpenAIImages
+from tidewire.dialects.openai_images_host import ImagesHost
 from tidewire.dialects.openai_quirks import QUIRKS
 from tidewire.dialects.openai_responses_host import ResponsesHost
 from tidewire.dialects.tgi_host import TGIHost
@@ -41,7 +43,7 @@ class HostKind(msgspec.Struct, frozen=True, kw_only=True):
     speaker: its dialect, from its settings. base_url: where it is, unless the settings say; made from them where it has regions. key_env: the environment variable that
     holds its key, unless the settings say; where that is set the host is offered without being configured. keyed: headers that carry the
     key. signer: where headers differ from request to request, made from the settings, the key and the base URL. provider: what asks it.
-    usual: offered without being configured where its key is set.
+    usual: offered without being configured where its key is set. images: whether it has OpenAI's images/generations.
     """
 
     speaker: Callable[[s.Provider], Speaker]
@@ -51,11 +53,14 @@ class HostKind(msgspec.Struct, frozen=True, kw_only=True):
     signer: Callable[[s.Provider, str | None], Signer | None] = lambda given, key: None
     provider: type[Hosted] = Hosted
     usual: bool = True
+    images: bool = False
 
 
-def chat(quirks: str, base_url: str = "", key_env: str = "", *, usual: bool = True) -> HostKind:
+def chat(quirks: str, base_url: str = "", key_env: str = "", *, usual: bool = True, images: bool = False) -> HostKind:
     """A host that speaks Chat Completions. quirks: its row in dialects/openai_quirks.py."""
-    return HostKind(speaker=lambda given: ChatHost(QUIRKS[quirks]), base_url=base_url, key_env=key_env, usual=usual)
+    return HostKind(
+        speaker=lambda given: ChatHost(QUIRKS[quirks]), base_url=base_url, key_env=key_env, usual=usual, images=images
+    )
 
 
 def aws(speaker: type[Speaker]) -> HostKind:
@@ -77,8 +82,8 @@ HOSTS: Final[dict[str, HostKind]] = {
     ),
     "cohere": HostKind(speaker=lambda given: CohereHost(), base_url="https://api.cohere.com", key_env="CO_API_KEY"),
     "ollama": HostKind(speaker=lambda given: OllamaHost(), base_url="http://127.0.0.1:11434"),
-    "compatible": chat("compatible"),
-    "openai": chat("openai", "https://api.openai.com/v1", "OPENAI_API_KEY"),
+    "compatible": chat("compatible", images=True),
+    "openai": chat("openai", "https://api.openai.com/v1", "OPENAI_API_KEY", images=True),
     "azure": HostKind(
         speaker=lambda given: AzureHost(given.api_version),
         key_env="AZURE_OPENAI_API_KEY",
@@ -108,6 +113,7 @@ HOSTS: Final[dict[str, HostKind]] = {
         key_env="OPENAI_API_KEY",
         provider=Background,
         usual=False,  # the key is openai's, which is offered then
+        images=True,
     ),
     "gemini": HostKind(
         speaker=lambda given: GeminiHost(),
@@ -138,6 +144,7 @@ def hosted(kind: str, name: str, given: s.Provider, note: str = "") -> Hosted:
         name,
         given.base_url or (row.base_url if isinstance(row.base_url, str) else row.base_url(given)),
         row.speaker(given),
+        others={OpenAIImages.name: ImagesHost()} if row.images else None,
         headers={**given.headers, **(row.keyed(key) if key else {})},
         secrets=[key] if key else [],
         signer=row.signer(given, key),
