@@ -100,6 +100,13 @@ class GoesOn(Lines):
         return super().feed(data)
 
 
+class Minds(Lines):
+    def feed(self, data):
+        if self.done:
+            raise UpstreamError("what is this?")
+        return super().feed(data)
+
+
 class Multiplies(Lines):
     def text(self, line):
         return [Delta(part=0, text="x" * 10_000)]
@@ -142,6 +149,7 @@ def test_a_decoder_that_does_all_it_must_is_left_alone():
         (SkipsANumber, "part 1 begins where 0 was next"),
         (NeverFinishes, "without Finish"),
         (GoesOn, "events after the end"),
+        (Minds, "what came after the end counted"),
         (Multiplies, "characters out of"),
         (CannotBeStored, "cannot be stored"),
     ],

@@ -16,10 +16,13 @@ SLOW: Final = 2.0  # seconds for one input of some kilobytes, which takes a mill
 
 
 class Outcome(NamedTuple):
-    """events: with those that came with the error. error: its code; None for an answer that came to its end."""
+    """events: with those that came with the error. error: its code; None for an answer that came to its end. late: the events that
+    only the end of the bytes brought.
+    """
 
     events: list[Event]
     error: str | None
+    late: int = 0
 
 
 class Broken(Exception):
@@ -33,7 +36,8 @@ def decoded(decoder: Decoder, pieces: Sequence[bytes]) -> Outcome:
     try:
         for piece in pieces:
             out += decoder.feed(piece)
-        out += decoder.end()
+        late = decoder.end()
+        out += late
     except UpstreamError as error:
         if not error.message or len(error.message) > 2000:
             raise Broken(f"an error of {len(error.message)} characters") from error
@@ -46,7 +50,7 @@ def decoded(decoder: Decoder, pieces: Sequence[bytes]) -> Outcome:
         took = time.perf_counter() - began
         if took > SLOW:
             raise Broken(f"took {took:.1f} s for {sum(map(len, pieces))} bytes")
-    return Outcome(out, None)
+    return Outcome(out, None, len(late))
 
 
 def check(speaker: Speaker, request: Request, wire: bytes, pieces: Sequence[bytes]) -> None:
@@ -55,8 +59,13 @@ def check(speaker: Speaker, request: Request, wire: bytes, pieces: Sequence[byte
     outcome = decoded(decoder, [wire])
     in_order(outcome)
     bounded(outcome, wire)
-    if outcome.error is None and (after := decoder.feed(wire[:500])):
-        raise Broken(f"{len(after)} events after the end, the first {after[0]}")
+    if outcome.error is None and not outcome.late:
+        try:
+            after = decoder.feed(wire[:500])
+        except UpstreamError as error:
+            raise Broken(f"what came after the end counted: {error.message}") from error
+        if after:
+            raise Broken(f"{len(after)} events after the end, the first {after[0]}")
     again = decoded(speaker.decoder(request), pieces)
     if again != outcome:
         raise Broken(f"cut otherwise, it is read otherwise: {told(outcome, again)}")

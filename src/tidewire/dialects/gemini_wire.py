@@ -134,5 +134,6 @@ def error(raw: Any) -> UpstreamError:
     said = raw if isinstance(raw, dict) else {}
     message = said.get("message") or said.get("status") or "no message"
     broke = UpstreamError(f"the host broke off with an error: {str(message)[:200]}", code="upstream_error")
-    broke.retryable = said.get("status") in PASSING or said.get("code") in (429, 500, 503, 504)
+    status = said.get("status")
+    broke.retryable = (isinstance(status, str) and status in PASSING) or said.get("code") in (429, 500, 503, 504)
     return broke
