@@ -148,7 +148,8 @@ def test_a_recorded_answer_is_read_to_its_end(name):
 def test_a_recorded_answer_is_the_same_however_it_is_cut(name):
     wire = shortened(RECORDED[name])
     expected = decoded(wire)
-    assert decoded(*(wire[i : i + 1] for i in range(len(wire)))) == expected
+    for size in (1, 2, 3, 7, 64):
+        assert decoded(*(wire[i : i + size] for i in range(0, len(wire), size))) == expected
     rng = random.Random(name)
     for _ in range(30):
         places = sorted(rng.sample(range(len(wire)), 3))

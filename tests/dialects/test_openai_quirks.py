@@ -7,7 +7,7 @@ import json
 import pytest
 
 from decoding import assert_cut_anywhere, one
-from tidewire.core.errors import BadRequest
+from tidewire.core.errors import BadRequest, UpstreamError
 from tidewire.core.events import Finish, Progress, Span, Timing, Usage
 from tidewire.core.request import Message, Request, Text, Thinking, Thought, Tool
 from tidewire.dialects.azure_openai_host import AzureHost
@@ -305,6 +305,26 @@ def test_a_host_that_gives_up_says_so_in_its_finish_reason(said, code):
 def test_the_finish_reasons_of_other_hosts_are_known(said, meant):
     end = {"choices": [{"index": 0, "delta": {}, "finish_reason": said}]}
     assert assert_cut_anywhere(ChatHost(), answer(end))[0][-1] == Finish(reason=meant)
+
+
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [
+        ({"message": "busy", "code": 429}, True),
+        ({"message": "broken", "code": 502}, True),
+        ({"message": "broken", "type": "server_error", "code": None}, True),
+        ({"message": "too long", "code": 400}, False),
+        ({"message": "too long", "type": "BadRequestError", "code": "x"}, False),
+        ({"message": 5, "type": ["x"], "code": True}, True),
+        ("plain words", True),
+    ],
+)
+def test_an_error_that_blames_the_request_is_not_worth_another_try(error, again):
+    decoder = ChatHost().decoder(Request(model="m", messages=[]))
+    with pytest.raises(UpstreamError) as caught:
+        decoder.feed(answer({"error": error}))
+    assert caught.value.retryable == again
+    assert len(caught.value.before) == 2
 
 
 def test_an_empty_finish_reason_is_none():

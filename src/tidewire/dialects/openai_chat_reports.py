@@ -10,6 +10,7 @@ from tidewire.core.events import Span
 from tidewire.dialects.openai_chat_chunk import Report
 
 _FINAL: Final = frozenset({"invalid_request_error", "invalid_request", "authentication_error", "BadRequestError"})
+_AGAIN: Final = frozenset({408, 425, 429})  # of the statuses that blame the request
 
 
 def counted(raw: dict[str, Any]) -> ev.Usage:
@@ -87,12 +88,15 @@ def _count(raw: Any, name: str) -> int | None:
 
 def broken_off(raw: Any, payload: bytes) -> UpstreamError:
     """raw: {"message", "code", ...}, or text, or None where the whole line is the error."""
-    kind: Any = None
+    final = False
     if isinstance(raw, dict):
         message = raw.get("message") or raw.get("code") or "no message"
-        kind = raw.get("type")
+        kind, status = raw.get("type"), raw.get("code")
+        final = (isinstance(kind, str) and kind in _FINAL) or (
+            type(status) is int and 400 <= status < 500 and status not in _AGAIN
+        )
     else:
         message = raw if isinstance(raw, str) else payload[:120].decode("utf-8", "replace")
     error = UpstreamError(f"the host broke off with an error: {str(message)[:200]}", code="upstream_error")
-    error.retryable = not (isinstance(kind, str) and kind in _FINAL)
+    error.retryable = not final
     return error

@@ -20,6 +20,17 @@ TITLES: Final[Mapping[str, str]] = {
     "lmstudio": "LM Studio",
     "cohere": "Cohere",
     "openai": "OpenAI",
+    "mistral": "Mistral",
+    "groq": "Groq",
+    "together": "Together AI",
+    "openrouter": "OpenRouter",
+    "deepseek": "DeepSeek",
+    "xai": "xAI",
+    "fireworks": "Fireworks AI",
+    "perplexity": "Perplexity",
+    "cerebras": "Cerebras",
+    "nvidia": "NVIDIA",
+    "moonshot": "Moonshot AI",
     "anthropic": "Anthropic",
 }
 PROBE: Final = 0.3  # seconds; a server on this machine answers in a few milliseconds
