@@ -252,6 +252,7 @@ def main() -> int:
     given.add_argument("--tokens", type=int, default=20_000, help="in each pass")
     given.add_argument("--only", default="", help="hosts and dialects, by comma")
     given.add_argument("--write", action="store_true", help="record the result, and put it into benchmarks/README.md")
+    given.add_argument("--no-gate", action="store_true", help="exit 0 also where one costs more than it may")
     args = given.parse_args()
     only = set(filter(None, args.only.split(",")))
     text = f"{'us a token':<34}{'took':>8}{'json.loads':>12}{'ratio':>8}\n"
@@ -272,7 +273,7 @@ def main() -> int:
     if args.write:
         page.save(page.RESULTS / "dialects.json", {"context": facts(Cores.find()), "text": f"{text}\n{verdict}"})
         page.write()
-    return 1 if over else 0
+    return 1 if over and not args.no_gate else 0
 
 
 if __name__ == "__main__":
