@@ -324,8 +324,6 @@ class ResponsesDecoder:
                 out.append(Delta(part=piece.part, text=text))
         elif kind == "image_generation_call":
             self._draw(key, item.get("result"), item.get("output_format"), out, partial=False)
-            if item.get("status") == "failed":
-                out.append(ev.Notice(code="image_failed", message="the host could not make the image"))
         for piece in self._of(key):
             self._close(piece, out)
 
