@@ -148,6 +148,8 @@ def test_audio_comes_as_bytes_with_its_transcript_and_its_id():
         choice(0, {"audio": {"data": "?not base64?"}}),
         choice(0, {"audio": {"data": "é"}}),
         choice(0, {"audio": 5}),
+        choice(0, {"images": [{"image_url": {"url": "data:image/png,plain"}}]}),
+        choice(0, {"images": [{"image_url": {"url": "data:image/png;base64,?"}}]}),
         choice(0, {"content": "x"}, logprobs={"content": ["Hi"]}),
         choice(0, {"content": "x"}, logprobs=[]),
         choice(0, {"refusal": {}}),
@@ -163,6 +165,23 @@ def test_log_probabilities_of_nothing_are_passed_over(harmless):
     events, error = told(event(choice(0, {"content": "x"}, **harmless)) + event(choice(0, finish="stop")) + DONE)
     assert error is None
     assert not any(isinstance(e, Logprobs) for e in events)
+
+
+@pytest.mark.parametrize(
+    "odd", [5, {}, [5], [{}], [{"image_url": "x"}], [{"image_url": {"url": "https://example.com/a.png"}}]]
+)
+def test_a_picture_that_is_not_there_is_passed_over(odd):
+    assert told(event(choice(0, {"images": odd})) + event(choice(0, finish="stop")))[0] == [Finish(reason="stop")]
+
+
+def test_a_sketch_of_a_picture_is_not_shown():
+    sketch = [PartStarted(part=0, kind="image"), Blob(part=0, data=b"1", partial=True), Blob(part=0, data=b"2")]
+    log = numbered([opened(meta_of()), *sketch, PartEnded(part=0), Closed(status="completed", reason="stop")])
+    events, error = told(OpenAIChat().stream(meta_of()).feed(log))
+    assert error is None
+    assert [e.data for e in events if isinstance(e, Blob)] == [b"2"]
+    [shown] = json.loads(OpenAIChat().whole(meta_of()).feed(log))["choices"][0]["message"]["images"]
+    assert shown["image_url"]["url"] == "data:image/png;base64,Mg=="
 
 
 # Towards clients
@@ -194,6 +213,9 @@ SAID: list[ev.Event] = [
     Delta(part=5, text="1}"),
     Signature(part=5, value="c2ln"),
     PartEnded(part=5),
+    PartStarted(part=6, kind="image", media="image/webp"),
+    Blob(part=6, data=SOUND),
+    PartEnded(part=6),
     ChoiceEnded(choice=0, reason="tool_calls"),
 ]
 CLOSED = Closed(
@@ -255,6 +277,8 @@ def test_the_official_types_read_every_chunk_and_the_document():
     assert [t.token for t in first.logprobs.content or ()] == ["Hi"]
     assert [t.token for t in first.logprobs.refusal or ()] == ["Hi"]
     assert second.logprobs is None
+    [shown] = first.message.model_dump()["images"]
+    assert shown["image_url"]["url"] == "data:image/webp;base64," + base64.b64encode(SOUND).decode()
     [call] = first.message.tool_calls or ()
     assert call.model_dump()["extra_content"] == {"google": {"thought_signature": "c2ln"}}
     assert completion.usage is not None

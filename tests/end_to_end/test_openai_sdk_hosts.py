@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 
+import httpx
 import openai
 import pydantic
 import pytest
@@ -15,7 +16,7 @@ from huggingface_hub import AsyncInferenceClient, InferenceClient
 from huggingface_hub.errors import HfHubHTTPError, OverloadedError
 
 from matrix.cases import CALLS, ERROR, PROMPT, SCHEMA, TOOL
-from matrix.hosts import compatible, groq
+from matrix.hosts import compatible, groq, llamacpp, vllm
 from serving import serving
 from tidewire.server.settings import Provider
 from upstream import Call, Upstream
@@ -180,6 +181,24 @@ async def test_an_error_of_the_host_has_its_place(asked, kind):
         with pytest.raises(openai.APIError, match=ERROR):
             async for _ in stream:
                 pass
+
+
+@pytest.mark.parametrize(
+    ("host", "spans"),
+    [
+        (groq, {"host_queue": 170.0, "host_prefill": 0.8, "host_decode": 3200.0}),
+        (vllm, {"host_queue": 1.5, "host_prefill": 20.0, "host_decode": 300.0}),
+        (llamacpp, {"host_prefill": 30.5, "host_decode": 70.25}),
+    ],
+)
+async def test_the_times_of_a_host_are_in_the_waterfall(asked, host, spans):
+    url, far = await asked(host.reply("text"), kind=host.KIND)
+    async with sdk(url) as client, httpx.AsyncClient(base_url=url) as http:
+        answer = await client.chat.completions.create(model="far/m", messages=MESSAGES)
+        log = (await http.get(f"/v1/streams/{answer.id}/events?as=ndjson")).text.splitlines()
+    reported = {s["name"]: s["ms"] for s in json.loads(log[-1])["spans"] if s.get("source") == "reported"}
+    assert reported == spans
+    assert len(far.calls) == 1
 
 
 # huggingface_hub

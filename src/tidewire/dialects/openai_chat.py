@@ -16,7 +16,7 @@ from tidewire.core.events import Delta, Entry, ErrorInfo, Reason
 from tidewire.core.ports import Meta
 from tidewire.core.request import CANCEL, DisconnectPolicy, Request, Thinking
 from tidewire.dialects import body, policy
-from tidewire.dialects.openai_chat_document import FINISH, Completion, annotation, logprobs, usage_object
+from tidewire.dialects.openai_chat_document import FINISH, Completion, annotation, logprobs, picture, usage_object
 from tidewire.dialects.openai_messages import error_object, failure, read_messages, read_tools, signed
 
 _json = msgspec.json.Encoder().encode
@@ -234,6 +234,8 @@ class Chunks:
             said = b'"annotations":[%s]' % _json(annotation(event))
         elif type(event) is ev.Blob and started is not None and started.kind == "audio":
             said = b'"audio":{"data":%s}' % _json(event.data)
+        elif type(event) is ev.Blob and started is not None and started.kind == "image" and not event.partial:
+            said = b'"images":[%s]' % _json(picture(started, event.data))
         elif type(event) is ev.Signature and started is not None:
             if started.kind == "audio":
                 said = b'"audio":{"id":%s}' % _json(event.value)

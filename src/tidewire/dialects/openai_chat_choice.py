@@ -1,4 +1,4 @@
-"""One of the answers in a chat stream: its text, thoughts, refusal, audio and tool calls as parts."""
+"""One of the answers in a chat stream: its text, thoughts, refusal, audio, pictures and tool calls as parts."""
 
 from __future__ import annotations
 
@@ -61,6 +61,8 @@ class Answer:
                 self._text("refusal", delta.refusal, out)
             if delta.audio is not None:
                 self._audio(delta.audio, out)
+            for image in delta.images if isinstance(delta.images, list) else ():
+                self._image(image, out)
             for call in delta.tool_calls or ():
                 self._call(call, out)
             if delta.function_call is not None:  # the older form, one call at most
@@ -121,12 +123,22 @@ class Answer:
         if audio.id:
             out.append(ev.Signature(part=self.part, value=audio.id))
         if audio.data:
-            try:
-                out.append(ev.Blob(part=self.part, data=binascii.a2b_base64(audio.data, strict_mode=True)))
-            except ValueError:  # non-ASCII characters too
-                raise UpstreamError("the host sent audio that is not base64", code="upstream_bad_event") from None
+            out.append(ev.Blob(part=self.part, data=_bytes(audio.data, "audio")))
         if audio.transcript:
             out.append(Delta(part=self.part, text=audio.transcript))
+
+    def _image(self, image: Any, out: list[Event]) -> None:
+        """A finished picture, as OpenRouter gives it: {type: image_url, image_url: {url}} with a data: URL. Addresses are left out."""
+        given = image.get("image_url") if isinstance(image, dict) else None
+        url = given.get("url") if isinstance(given, dict) else None
+        if not isinstance(url, str) or not url.startswith("data:"):
+            return
+        media, mark, data = url[5:].partition(";base64,")
+        if not mark:
+            raise UpstreamError("the host sent a picture that is not base64", code="upstream_bad_event")
+        self._begin("image", out, media or None)
+        out.append(ev.Blob(part=self.part, data=_bytes(data, "a picture")))
+        self._close(out)
 
     def _call(self, call: Call, out: list[Event]) -> None:
         if call.function is not None and call.function.name:
@@ -141,3 +153,10 @@ class Answer:
                 if not all(isinstance(token, dict) for token in content):
                     raise UpstreamError("the host sent log probabilities of no token", code="upstream_bad_event")
                 out.append(ev.Logprobs(part=part, content=content))
+
+
+def _bytes(data: str, what: str) -> bytes:
+    try:
+        return binascii.a2b_base64(data, strict_mode=True)
+    except ValueError:  # characters beyond ASCII too
+        raise UpstreamError(f"the host sent {what} that is not base64", code="upstream_bad_event") from None

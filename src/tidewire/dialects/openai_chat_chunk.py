@@ -33,6 +33,7 @@ class Delta(msgspec.Struct, gc=False):
     tool_calls: list[Call] | None = None
     function_call: Function | None = None
     audio: Audio | None = None
+    images: Any = None
 
 
 class Choice(msgspec.Struct, gc=False):
