@@ -23,10 +23,17 @@ from upstream import (
 KEY = "sk-proj-abcdefghijklmnop"
 
 
+INVALID = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID"}
+LATER = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "17.5s"}
+
+
 @pytest.mark.parametrize(
     ("status", "body", "headers", "code", "as_status", "retryable", "words"),
     [
         (400, {"error": {"message": "too many tokens"}}, {}, "upstream_refused", 400, False, "too many tokens"),
+        (400, {"error": {"message": "API key not valid.", "details": [INVALID]}}, {}, "upstream_auth", 502, False, "check the host's API key"),
+        (429, [{"error": {"message": "slow down", "details": [LATER]}}], {}, "upstream_rate_limited", 429, True, "in 17.5 s"),
+        (429, {"error": {"message": "no", "details": [5, {"retryDelay": "soon"}, {"retryDelay": 3}]}}, {}, "upstream_rate_limited", 429, True, "later"),
         (401, {"error": {"message": f"bad key {KEY}"}}, {}, "upstream_auth", 502, False, "bad key ***"),
         (403, {"error": {"message": "no"}}, {}, "upstream_auth", 502, False, "check the host's API key"),
         (404, {"detail": "Not Found"}, {}, "upstream_model_or_path_unknown", 502, False, "Not Found"),

@@ -60,7 +60,7 @@ class Piece:
 class Candidate:
     """What is known of one answer, for its last words. sources, supports: citations so far."""
 
-    __slots__ = ("ended", "malformed", "refused", "sources", "supports")
+    __slots__ = ("_places", "ended", "malformed", "refused", "sources", "supports")
 
     def __init__(self) -> None:
         self.ended = False
@@ -68,16 +68,20 @@ class Candidate:
         self.refused = False
         self.sources: list[dict[str, Any]] = []
         self.supports: list[dict[str, Any]] = []
+        self._places: dict[bytes, int] = {}  # of each source
 
-    def cite(self, event: ev.Citation, texts: Sequence[str]) -> None:
+    def cite(self, event: ev.Citation, texts: list[str]) -> None:
+        """texts: the pieces of the part so far, which become one."""
         text = "".join(texts)
+        texts[:] = [text]
         words = text[event.start : event.end]
         first = len(text[: event.start].encode("utf-8", "replace"))
         source = source_of(event)
-        if source not in self.sources:
+        place = self._places.setdefault(_json(source), len(self.sources))
+        if place == len(self.sources):
             self.sources.append(source)
         segment = {"startIndex": first, "endIndex": first + len(words.encode("utf-8", "replace")), "text": words}
-        self.supports.append({"segment": segment, "groundingChunkIndices": [self.sources.index(source)]})
+        self.supports.append({"segment": segment, "groundingChunkIndices": [place]})
 
     def last(self, number: int, reason: Reason) -> dict[str, Any]:
         """The candidate's last words: why it ended, and where its words are from."""

@@ -19,7 +19,7 @@ from tidewire.dialects.gemini_arguments import Arguments
 from tidewire.dialects.gemini_sources import citations, logprobs
 
 LIMIT: Final = 32 * 1024 * 1024  # bytes of one event: an image is one
-HELD: Final = 1 << 20  # characters of text kept to place citations in
+HELD: Final = 1 << 18  # characters of text kept to place citations in
 
 
 class _Choice:

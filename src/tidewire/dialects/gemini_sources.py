@@ -63,7 +63,7 @@ def _grounded(found: dict[str, Any], text: _Text) -> list[Citation]:
     raw = found.get("groundingChunks")
     chunks = [one if isinstance(one, dict) else {} for one in raw] if isinstance(raw, list) else []
     out = []
-    for support in _dicts(found.get("groundingSupports")):
+    for support in _dicts(found.get("groundingSupports"))[:MANY]:
         segment = support.get("segment")
         if not isinstance(segment, dict):
             continue
@@ -95,14 +95,16 @@ class _Text:
     """The text of an answer, in which places are given in bytes from its first."""
 
     def __init__(self, said: Sequence[tuple[int, str]]) -> None:
-        self._parts: dict[int, str] = {}
-        for part in dict.fromkeys(part for part, _ in said):
-            self._parts[part] = "".join(text for number, text in said if number == part)
+        pieces: dict[int, list[str]] = {}
+        for part, text in said:
+            pieces.setdefault(part, []).append(text)
+        self._parts = {part: "".join(texts) for part, texts in pieces.items()}
+        self._raws = {part: text.encode("utf-8", "replace") for part, text in self._parts.items()}
 
     def place(self, start: int, end: int, words: str = "") -> tuple[int, int, int] | None:
         """Part, first and last offset in its characters. words: what stands there, which counts more than the numbers."""
         for part, text in self._parts.items():
-            raw = text.encode("utf-8", "replace")
+            raw = self._raws[part]
             if start < len(raw):
                 first = len(raw[:start].decode("utf-8", "ignore"))
                 last = len(raw[: max(start, end)].decode("utf-8", "ignore"))

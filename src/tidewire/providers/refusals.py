@@ -28,6 +28,7 @@ _KEYS: Final = re.compile(
 )
 _TAGS: Final = re.compile(r"(?is)<(script|style|head)\b.*?</\1>|<[^>]*>")
 _TITLE: Final = re.compile(r"(?is)<title[^>]*>(.*?)</title>")
+_SECONDS: Final = re.compile(r"\d{1,9}(\.\d{1,9})?s")
 _QUOTA: Final = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 
 
@@ -39,7 +40,10 @@ def refusal(
     said = excerpt(_message(document) or _readable(body, headers), secrets)
     quoted = f': "{said}"' if said else ""
     answered = f"{address} answered {status}{quoted}"
+    bad_key, delay = _details(document)
     wait = retry_after(headers)
+    if wait is None:
+        wait = delay
     if 300 <= status < 400:
         location = excerpt(re.sub(r"//[^/@\s]*@", "//", headers.get("location", "")).partition("?")[0], secrets)
         return _error(
@@ -48,7 +52,7 @@ def refusal(
             "upstream_redirect",
             status,
         )
-    if status in (401, 403):
+    if status in (401, 403) or bad_key:
         return _error(f"{answered}; check the host's API key", "upstream_auth", status)
     if status == 404:
         return _error(
@@ -166,6 +170,22 @@ def _message(document: Any) -> str:
 def _kind(document: Any) -> str:
     error = document.get("error") if isinstance(document, dict) else None
     return str(error.get("code") or error.get("type") or "") if isinstance(error, dict) else ""
+
+
+def _details(document: Any) -> tuple[bool, float | None]:
+    """What the details of an error of Google's say: whether the key is at fault (its status is 400), and seconds to wait."""
+    if isinstance(document, list) and document:
+        document = document[0]
+    error = document.get("error") if isinstance(document, dict) else None
+    details = error.get("details") if isinstance(error, dict) else None
+    bad_key, delay = False, None
+    for one in details if isinstance(details, list) else ():
+        if isinstance(one, dict):
+            bad_key |= one.get("reason") == "API_KEY_INVALID"
+            said = one.get("retryDelay")
+            if isinstance(said, str) and _SECONDS.fullmatch(said):
+                delay = min(float(said[:-1]), 86400.0)
+    return bad_key, delay
 
 
 def _readable(body: bytes, headers: Mapping[str, str]) -> str:
