@@ -244,6 +244,7 @@ def test_marks_for_the_cache_on_single_blocks_become_one_for_the_whole():
         ({"tools": [TOOL | {"defer_loading": True}]}, "tools[0]"),
         ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "tools[0]"),
         ({"tool_choice": {"type": "tool"}}, "tool_choice"),
+        ({"tool_choice": {"type": []}}, "tool_choice"),
         ({"thinking": {"type": "enabled"}}, "thinking"),
         ({"thinking": {"type": "wild"}}, "thinking"),
         ({"output_config": {"format": {"type": "json_object"}}}, "output_config.format"),

@@ -125,7 +125,7 @@ def estimate(request: Request) -> int:
 def _choice(raw: dict[str, Any] | None) -> Any:
     if raw is None:
         return None
-    kind, name = raw.get("type"), raw.get("name")
+    kind, name = str(raw.get("type")), raw.get("name")
     if kind == "tool" and isinstance(name, str):
         return {"type": "function", "function": {"name": name}}
     if kind not in _CHOICES:
