@@ -11,9 +11,10 @@ import msgspec
 
 from tidewire.core.ports import Provider
 from tidewire.core.registry import Registry
-from tidewire.dialects import triton_host
+from tidewire.dialects import plain_prompt, triton_host
 from tidewire.providers.answers import Timeouts
 from tidewire.providers.extractive import Extractive
+from tidewire.providers.onnx_local import OnnxLocal
 from tidewire.providers.simulated import Simulated
 from tidewire.providers.triton_grpc import TritonGrpc
 from tidewire.retrieval.index import Index
@@ -51,6 +52,10 @@ def triton_grpc(name: str, given: s.Provider, parts: Parts) -> Provider:
     )
 
 
+def onnx(name: str, given: s.Provider, parts: Parts) -> Provider:
+    return OnnxLocal(name, given.folder, plain_prompt.plain, models=given.models, most=given.connections)
+
+
 def _host(kind: str) -> Callable[[str, s.Provider, Parts], Provider]:
     return lambda name, given, parts: hosted(kind, name, given)
 
@@ -59,5 +64,5 @@ KINDS: Final = Registry(
     "provider",
     "tidewire.providers",
     {kind: _host(kind) for kind in HOSTS}
-    | {"simulated": simulated, "extractive": extractive, "triton-grpc": triton_grpc},
+    | {"simulated": simulated, "extractive": extractive, "triton-grpc": triton_grpc, "onnx": onnx},
 )

@@ -95,11 +95,13 @@ class Disconnect(Group, frozen=True):
     openai_chat: Annotated[str, Meta(description="OpenAI Chat Completions.")] = "cancel"
     openai_responses: Annotated[str, Meta(description="OpenAI Responses; background ones always continue.")] = "cancel"
     anthropic: Annotated[str, Meta(description="Anthropic Messages.")] = "cancel"
+    openai_images: Annotated[str, Meta(description="OpenAI image generation.")] = "cancel"
     ui_messages: Annotated[str, Meta(description="AI SDK UI messages.")] = "grace:15"
     gemini: Annotated[str, Meta(description="Gemini API.")] = "cancel"
     agui: Annotated[str, Meta(description="AG-UI runs.")] = "grace:15"
     cohere: Annotated[str, Meta(description="Cohere's Chat API.")] = "cancel"
     ollama: Annotated[str, Meta(description="Ollama's API.")] = "cancel"
+    bedrock: Annotated[str, Meta(description="Bedrock's Converse.")] = "cancel"
 
 
 class Streams(Group, frozen=True):
@@ -184,6 +186,7 @@ class Provider(Group, frozen=True):
     project: Annotated[str, Meta(description="Project or account at the host's cloud, where it needs one.")] = ""
     credentials: Annotated[str, Meta(description="Credentials file of the host's cloud, where it takes one.")] = ""
     api_version: Annotated[str, Meta(description="Version of the host's API, where it asks for one.")] = ""
+    folder: Annotated[str, Meta(description="Folder of the model, for onnx.")] = ""
     models: Annotated[list[str], Meta(description="Models on offer; none: what the host lists.")] = []
     connect_s: Annotated[Seconds, Meta(description="Time to connect, TLS included.")] = 5.0
     header_s: Annotated[Seconds, Meta(description="Time until the host's first header.")] = 60.0
