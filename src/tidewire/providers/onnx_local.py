@@ -35,7 +35,7 @@ class _Said(msgspec.Struct):
     output: int = 0
     finish: str = ""
     error: str | None = None
-    code: str = ""
+    blame: str = ""
 
 
 _said: Final = msgspec.json.Decoder(_Said)
@@ -189,7 +189,7 @@ def _failure(said: _Said) -> BadRequest | UpstreamError | None:
     """What the process says went wrong with the question."""
     if said.error is None:
         return None
-    if said.code == "too_long":
+    if said.blame == "asked":
         return BadRequest(said.error, param="messages")
     return UpstreamError(f"the model cannot answer: {said.error}", code="upstream_error")
 

@@ -4,7 +4,7 @@ A process, for the library holds the interpreter's lock through a prompt and thr
 every other answer meanwhile (measured with 0.18). It ends when its standard input does.
 
 In:  {"id", "messages" or null, "prompt", "limit" or null, "options"}, and {"id", "stop": true} for an answer that nobody waits for
-Out: {"id", "text"} …, then {"id", "input", "output", "finish"}, or {"id", "error", "code"}
+Out: {"id", "text"} …, then {"id", "input", "output", "finish"}, or {"id", "error", "blame": "asked" or "model"}
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ class Worker:
                 self._load()
                 self._generate(number, asked)
         except TooLong as error:
-            self._tell({"id": number, "error": str(error), "code": "too_long"})
+            self._tell({"id": number, "error": str(error), "blame": "asked"})
         except Exception as error:  # noqa: BLE001 - supervisor boundary: the library raises errors of many kinds
-            self._tell({"id": number, "error": str(error)[:200], "code": "failed"})
+            self._tell({"id": number, "error": str(error)[:200], "blame": "model"})
         self.stopped.discard(number)
 
     def _load(self) -> None:
