@@ -155,7 +155,7 @@ class ConverseDecoder:
             case "messageStop":
                 said = _stop.decode(payload).stop_reason or "end_turn"
                 if said.startswith("malformed_"):
-                    raise UpstreamError(f"the host ended the answer with {said!r}; try again", code=f"upstream_{said}")
+                    raise UpstreamError(f"the host ended the answer with {said!r}; try again", code="upstream_error")
                 self._finish = REASONS.get(said, "stop")
                 for index in list(self._open):
                     self._close(index, out)

@@ -129,6 +129,8 @@ def _thinking(request: Request, model: str) -> tuple[dict[str, Any], str | None]
     if "claude" in name:
         thinking, effort = write_thinking(request, model, generation(model))
         return ({"thinking": thinking} if thinking is not None else {}), effort
+    if asked.budget is not None and asked.budget > 0:
+        raise unsupported(f"{model} takes no thinking budget; send an effort in its place", "thinking")
     off = asked.effort == "none" or asked.budget == 0
     if "amazon.nova" in name:
         if off:
@@ -137,8 +139,6 @@ def _thinking(request: Request, model: str) -> tuple[dict[str, Any], str | None]
         return {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": level}}, None
     if "openai." in name:
         return ({"reasoning_effort": EFFORTS.get(asked.effort, "low")} if asked.effort else {}), None
-    if asked.budget is not None and asked.budget > 0:
-        raise unsupported(f"{model} takes no thinking budget; send an effort in its place", "thinking")
     return {}, None if off or asked.effort is None else EFFORTS.get(asked.effort, asked.effort)
 
 

@@ -104,11 +104,11 @@ class Call:
         body = render(info)
         wire = self._wire
         if wire is None:
-            await self.reply(info.status, error_headers(info), body)
+            await self.reply(info.status, error_headers(info, render), body)
         elif wire.started:
             wire.abort()
         else:
-            wire.answer(info.status, [*error_headers(info), *self.extra], body)
+            wire.answer(info.status, [*error_headers(info, render), *self.extra], body)
 
 
 def whole(text: str, name: str) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 
 from tidewire.core.errors import InternalError, TidewireError
 from tidewire.core.events import ErrorInfo
@@ -137,7 +137,7 @@ class Pump:
         self._finish()
 
     def _fail(self, info: ErrorInfo) -> None:
-        self._wire.answer(info.status, [*error_headers(info), *self._extra], self._refuse(info))
+        self._wire.answer(info.status, [*error_headers(info, self._refuse), *self._extra], self._refuse(info))
 
     def _broken(self, error: Exception) -> None:
         """The log can give no more."""
@@ -169,11 +169,18 @@ class Pump:
             self._done.set_result(None)
 
 
-def error_headers(info: ErrorInfo) -> list[tuple[str, str]]:
+@runtime_checkable
+class Headed(Protocol):
+    """The error shape of a dialect that says some of it in headers."""
+
+    def headers(self, info: ErrorInfo) -> list[tuple[str, str]]: ...
+
+
+def error_headers(info: ErrorInfo, shape: Callable[[ErrorInfo], bytes]) -> list[tuple[str, str]]:
     headers = [("content-type", "application/json"), ("cache-control", "no-store")]
     if info.retry_after is not None:
         headers.append(("retry-after", f"{max(1, round(info.retry_after))}"))
-    return headers
+    return [*headers, *shape.headers(info)] if isinstance(shape, Headed) else headers
 
 
 def _none(limit: int) -> list[object]:

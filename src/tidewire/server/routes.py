@@ -15,21 +15,25 @@ from tidewire.core.events import ErrorInfo
 from tidewire.core.request import DisconnectPolicy
 from tidewire.dialects.agui import AGUI
 from tidewire.dialects.anthropic import AnthropicMessages
+from tidewire.dialects.bedrock import Bedrock
 from tidewire.dialects.cohere import Cohere
 from tidewire.dialects.gemini import Gemini
 from tidewire.dialects.native import Form, Native
 from tidewire.dialects.ollama import Ollama
 from tidewire.dialects.openai_chat import OpenAIChat
 from tidewire.dialects.openai_embeddings import OpenAIEmbeddings
+from tidewire.dialects.openai_images import OpenAIImages
 from tidewire.dialects.openai_responses import OpenAIResponses
 from tidewire.dialects.ui_messages import UIMessages
 from tidewire.doors.access import Access
 from tidewire.doors.agui import AGUIRoutes
 from tidewire.doors.anthropic import AnthropicRoutes
+from tidewire.doors.bedrock import BedrockRoutes
 from tidewire.doors.call import Call, Endpoint, Origins
 from tidewire.doors.cohere import CohereRoutes
 from tidewire.doors.embeddings import EmbeddingRoutes
 from tidewire.doors.gemini import GeminiRoutes
+from tidewire.doors.images import ImageRoutes
 from tidewire.doors.native import NativeRoutes
 from tidewire.doors.ollama import OllamaRoutes
 from tidewire.doors.openai import OpenAIRoutes
@@ -53,11 +57,13 @@ class Policies(msgspec.Struct, frozen=True):
     native: DisconnectPolicy
     openai_chat: DisconnectPolicy
     openai_responses: DisconnectPolicy
+    openai_images: DisconnectPolicy
     anthropic: DisconnectPolicy
     ui_messages: DisconnectPolicy
     agui: DisconnectPolicy
     cohere: DisconnectPolicy
     ollama: DisconnectPolicy
+    bedrock: DisconnectPolicy
     gemini: DisconnectPolicy
 
 
@@ -142,6 +148,9 @@ def router(house: House) -> ASGIApp:
     vectors = OpenAIEmbeddings()
     routes.add("/v1/embeddings", vectors.error, post=EmbeddingRoutes(vectors, house.catalogue.embed).create)
 
+    pictures = OpenAIImages(when.openai_images)
+    routes.add("/v1/images/generations", pictures.error, post=ImageRoutes(streaming, pictures).generations)
+
     stored = OpenAIResponses(when.openai_responses)
     responses = ResponsesRoutes(streaming, stored)
     routes.add("/v1/responses", stored.error, post=responses.create)
@@ -177,6 +186,11 @@ def router(house: House) -> ASGIApp:
     routes.add("/ollama/api/version", lines.error, get=ollama.version)
     for path in ("/ollama", "/ollama/"):
         routes.add(path, lines.error, open_to_all=True, get=ollama.alive)
+
+    converse = Bedrock(when.bedrock)
+    bedrock = BedrockRoutes(streaming, converse)
+    routes.add("/model/{model:path}/converse", converse.error, post=bedrock.converse)
+    routes.add("/model/{model:path}/converse-stream", converse.error, post=bedrock.converse_stream)
 
     console = ConsoleRoutes(ASSETS)
     routes.add("/", shape, open_to_all=True, get=console.page)
