@@ -415,7 +415,9 @@ def test_ids_that_change_from_event_to_event_change_nothing():
     assert texts(events, "text") == "abc"
 
 
-@pytest.mark.parametrize("nonsense", [None, 5, [], {}, "x", [None], {"type": None}, {"type": []}, {"type": "message", "content": 3}])
+@pytest.mark.parametrize(
+    "nonsense", [None, 5, [], {}, "x", [None], {"type": None}, {"type": []}, {"type": "message", "content": 3}]
+)
 def test_fields_of_the_wrong_type_never_break_the_decoder(nonsense):
     for kind in ("output_item.added", "output_item.done", "content_part.added", "content_part.done"):
         wire = event(kind, **at(0), content_index=0, item=nonsense, part=nonsense)
