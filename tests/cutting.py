@@ -22,6 +22,7 @@ from typing import Any, Protocol
 from serving import request
 from tidewire.core.events import StoredEntry
 from tidewire.core.ports import Meta
+from tidewire.dialects.agui import AGUI
 from tidewire.dialects.openai_responses import OpenAIResponses
 from tidewire.dialects.ui_messages import UIMessages
 
@@ -206,6 +207,30 @@ class Ui(_Http):
         return [e for e in _rendered(UIMessages(), meta, raws) if e != b"data: [DONE]"]
 
 
+class Agents(_Http):
+    """AG-UI counts events; each has its number in a line of its own."""
+
+    name = "ag-ui"
+
+    def start(self, stream: str, said: str) -> bytes:
+        messages = [{"id": "u1", "role": "user", "content": said}]
+        asked = {"threadId": "t1", "runId": stream, "messages": messages, "forwardedProps": {"model": "simulated"}}
+        return request("POST", "/agui", asked)
+
+    def back(self, stream: str, cursor: int, rng: random.Random) -> bytes:
+        if rng.random() < 0.5:
+            return request("GET", f"/agui/{stream}?after={cursor}")
+        return request("GET", f"/agui/{stream}", last_event_id=str(cursor))
+
+    def expected(self, meta: Meta, raws: Sequence[bytes]) -> list[bytes]:
+        return _rendered(AGUI(), meta, raws)
+
+    def refusal(self, got: bytes) -> tuple[int, str]:
+        status, body, over = whole(got)
+        assert over
+        return status, json.loads(body)["code"]
+
+
 def _rendered(dialect: Any, meta: Meta, raws: Sequence[bytes]) -> list[bytes]:
     """The frames of a log, fed entry by entry, as no server feeds it."""
     renderer = dialect.stream(meta)
@@ -285,4 +310,4 @@ def messages(data: bytes) -> list[bytes]:
     return out
 
 
-TONGUES: dict[str, Any] = {t.name: t for t in (NativeSse(), NativeLines(), Sockets(), Responses(), Ui())}
+TONGUES: dict[str, Any] = {t.name: t for t in (NativeSse(), NativeLines(), Sockets(), Responses(), Ui(), Agents())}
