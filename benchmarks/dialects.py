@@ -28,6 +28,7 @@ from tidewire.core.ports import Decoder, Dialect, Meta, Speaker
 from tidewire.core.request import Message, Request, Text
 from tidewire.dialects.agui import AGUI
 from tidewire.dialects.anthropic import AnthropicMessages
+from tidewire.dialects.bedrock import Bedrock
 from tidewire.dialects.cohere import Cohere
 from tidewire.dialects.gemini import Gemini
 from tidewire.dialects.native import Native
@@ -56,6 +57,7 @@ DIALECTS: Final[dict[str, Dialect]] = {
     "openai_chat": OpenAIChat(),
     "openai_responses": OpenAIResponses(),
     "anthropic": AnthropicMessages(),
+    "bedrock": Bedrock(),
     "ui_messages": UIMessages("m"),
     "agui": AGUI("m"),
     "cohere": Cohere(),

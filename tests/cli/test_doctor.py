@@ -99,3 +99,10 @@ def test_configured_hosts_are_tried(host, monkeypatch):
     assert found == {
         "provider open": "ok", "provider shut": "fail", "provider unset": "fail", "provider gone": "warn", "provider built": "ok",
     }  # fmt: skip
+
+
+def test_a_host_that_lists_no_models_is_not_called_reachable(monkeypatch):
+    monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", "k")
+    given = {"aws": Provider(kind="bedrock", region="us-east-1")}
+    [found] = checks.providers(Settings(providers=given, models=ALONE))
+    assert (found.level, "was not asked" in found.said) == ("ok", True)

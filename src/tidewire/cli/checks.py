@@ -215,6 +215,8 @@ def _host(name: str, given: Provider) -> Finding:
         if isinstance(error, UpstreamError) and error.upstream_status in (401, 403):
             return Finding(what, "fail", error.message, "Its key is wrong or missing (api_key_env).")
         return Finding(what, "warn", error.message, "Is it running, and is base_url right?")
+    if not HOSTS[given.kind].speaker(given).listing:
+        return Finding(what, "ok", "its settings are whole; it lists no models, so that it was not asked")
     return Finding(what, "ok", "reachable")
 
 
