@@ -115,6 +115,15 @@ def test_an_event_without_end_is_refused_before_it_fills_the_memory(endless):
     assert caught.value.kind == "upstream_event_too_large"
 
 
+def test_a_long_line_that_comes_in_many_pieces_is_looked_at_once():
+    """Joined anew for each piece, 7 MB in pieces of 16 bytes would be 1.5 TB to copy."""
+    frames = Frames()
+    assert frames.feed(b"data: ") == []
+    for _ in range(440_000):
+        assert not frames.feed(b"0123456789abcdef")
+    assert frames.feed(b"\r\ndata: x\n\n") == [(b"", b"0123456789abcdef" * 440_000 + b"\nx")]
+
+
 def test_many_small_events_never_meet_the_limit():
     frames = Frames(limit=100)
     assert sum(len(frames.feed(b"event: e\ndata: " + b"x" * 50 + b"\n\n")) for _ in range(100)) == 100

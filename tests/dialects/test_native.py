@@ -104,6 +104,14 @@ def test_the_document_says_what_the_log_says(made):
     assert renderer.failure == events[-1].error
 
 
+def test_a_document_says_whether_its_json_fits():
+    checked = ev.Checked(part=0, valid=False, problems=["/age is missing"])
+    ended = ev.Closed(status="completed", reason="stop")
+    for events, said in (([checked, ended], {"valid": False, "problems": ["/age is missing"]}), ([ended], None)):
+        document = json.loads(Native().whole(meta_of()).feed(numbered([opened(meta_of()), *events])))
+        assert document.get("checked") == said
+
+
 def test_a_document_that_still_grows_says_so():
     renderer = Native().whole(meta_of())
     renderer.feed(numbered([opened(meta_of()), ev.PartStarted(part=0, kind="text"), ev.Delta(part=0, text="Hel")]))

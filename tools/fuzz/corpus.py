@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from tidewire.core.ports import Speaker
 from tidewire.core.request import Message, Request, Text, Thinking, Tool
+from tidewire.dialects.openai_images_host import ImagesDecoder, ImagesHost
 from tidewire.server.hosts import HOSTS
 from tidewire.server.settings import Provider
 
@@ -37,9 +38,22 @@ LISTS: Final = (
     b'{"models":[{"name":"m:latest","model":"m:latest","modified_at":"2026-01-01T00:00:00Z","size":1,"details":{}}]}',
     b'{"modelSummaries":[{"modelId":"m","responseStreamingSupported":true}]}',
 )
+IMAGES: Final = (  # after the reference of OpenAI's image streaming
+    (
+        b'data: {"type":"image_generation.partial_image","b64_json":"aGVsbG8=","partial_image_index":0,"output_format":"png"}\n\n'
+        b'data: {"type":"image_generation.completed","b64_json":"aGVsbG8gdGhlcmU=","output_format":"png","usage":{"total_tokens":3,'
+        b'"input_tokens":1,"output_tokens":2,"input_tokens_details":{"text_tokens":1,"image_tokens":0}}}\n\n'
+    ),
+    (
+        b'{"created":1790000000,"output_format":"webp","data":[{"b64_json":"aGVsbG8="},{"b64_json":"d29ybGQ="}],"usage":{"total_tokens":3,'
+        b'"input_tokens":1,"output_tokens":2}}'
+    ),
+    b'event: error\ndata: {"type":"error","error":{"type":"image_generation_user_error","code":"moderation_blocked","message":"no"}}\n\n',
+)
 REQUESTS: Final = (
     Request(model="m", messages=[]),
     Request(
+        record={"stream": True},
         model="m",
         messages=[Message("user", [Text("Hello?")])],
         tools=[Tool("get_weather", "", {"type": "object"})],
@@ -59,11 +73,15 @@ def speakers() -> dict[str, list[tuple[str, Speaker]]]:
         given = Provider(**{"kind": kind, "base_url": "http://127.0.0.1:1", "project": "p"} | settings.get(kind, {}))
         speaker = row.speaker(given)
         out[type(speaker.decoder(REQUESTS[0])).__qualname__].append((kind, speaker))
+        if row.images:
+            out[ImagesDecoder.__qualname__].append((kind, ImagesHost()))
     return dict(out)
 
 
 def answers(kinds: set[str], decoder: type) -> list[bytes]:
     """The good and the bad answers that these kinds of host give, as the matrix has them, and recorded ones for their decoder."""
+    if decoder is ImagesDecoder:
+        return list(IMAGES)
     out = []
     for host in hosts().values():
         if host.KIND in kinds:

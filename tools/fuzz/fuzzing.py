@@ -19,7 +19,7 @@ from tidewire.core.ports import Speaker
 
 HANGS: Final = 20  # seconds after which an input is given up
 GROWTH: Final = 256 * 1024  # KiB that the process may grow while one decoder is tried
-ENDLESS: Final = 40 * 1024 * 1024  # bytes without an end, of which no decoder may hold all
+ENDLESS: Final = 80 * 1024 * 1024  # bytes without an end, of which no decoder may hold all
 PIECE: Final = 64 * 1024
 
 

@@ -14,10 +14,11 @@ class Frames:
     limit: bytes that one unfinished event may hold; beyond it UpstreamError is raised.
     """
 
-    __slots__ = ("_clean", "_data", "_event", "_limit", "_rest", "_size", "_skip_lf", "_started")
+    __slots__ = ("_clean", "_data", "_event", "_limit", "_more", "_rest", "_size", "_skip_lf", "_started")
 
     def __init__(self, limit: int = 8 * 1024 * 1024) -> None:
         self._rest = b""
+        self._more = bytearray()  # what else has come of a line that goes on: joined once, when it ends
         self._data: list[bytes] = []
         self._event = b""
         self._limit = limit
@@ -37,6 +38,10 @@ class Frames:
                 out.append((b"", piece[6:]))
             else:
                 return out  # or several of them
+        if self._rest and self._started and b"\n" not in data and b"\r" not in data and not self._skip_lf:
+            self._more += data
+            self._bound(len(self._rest) + len(self._more))
+            return []
         events = self._feed(data)
         self._clean = self._started and not (self._rest or self._skip_lf or self._data or self._event)
         return events
@@ -54,18 +59,16 @@ class Frames:
             if data[0] == 10:
                 data = data[1:]
         if self._rest:
-            data = self._rest + data
+            data = b"".join((self._rest, self._more, data))
             self._rest = b""
+            self._more.clear()
         if b"\r" in data:
             if data[-1] == 13:
                 self._skip_lf = True
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         lines = data.split(b"\n")
         self._rest = lines.pop()
-        if len(self._rest) + self._size > self._limit:
-            raise UpstreamError(
-                f"the host sent an event of more than {self._limit} bytes", code="upstream_event_too_large"
-            )
+        self._bound(len(self._rest))
         out: list[tuple[bytes, bytes]] = []
         pending = self._data
         for line in lines:
@@ -89,6 +92,12 @@ class Frames:
             elif line == b"event":
                 self._event = b""
         return out
+
+    def _bound(self, rest: int) -> None:
+        if rest + self._size > self._limit:
+            raise UpstreamError(
+                f"the host sent an event of more than {self._limit} bytes", code="upstream_event_too_large"
+            )
 
 
 def frame(data: bytes, *, event: str = "", number: int | None = None) -> bytes:
