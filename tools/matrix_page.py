@@ -36,7 +36,7 @@ def text() -> str:
     works = sum(len(CASES) - len(lacks) for lacks in pairs)
     head = f"""# Every host in every dialect
 
-Each model host is asked in each dialect that Tidewire serves, in {len(CASES)} cases: {len(rows)} hosts, {len(columns)} dialects, {len(pairs) * len(CASES)} answers, of which {works} work. The hosts are scripted ones that write the bytes of
+Each model host is asked in each dialect that Tidewire serves, in {len(CASES)} cases: {len(rows)} hosts, {len(columns)} dialects, {len(pairs) * len(CASES)} combinations, of which {works} work. The hosts are scripted ones that write the bytes of
 their protocols as public documentation and recorded streams have them; the clients read raw bytes, by the rules of theirs, and between the two are real sockets and this server. No host on the internet was called. The tests try all of it
 (`tests/matrix`), what cannot work too, and this page is written by `tools/matrix_page.py`.
 
