@@ -29,7 +29,6 @@ from tidewire.core.request import Message, Request, Text
 from tidewire.dialects.agui import AGUI
 from tidewire.dialects.anthropic import AnthropicMessages
 from tidewire.dialects.bedrock import Bedrock
-from tidewire.dialects.bedrock import Bedrock
 from tidewire.dialects.cohere import Cohere
 from tidewire.dialects.gemini import Gemini
 from tidewire.dialects.native import Native
@@ -65,7 +64,6 @@ DIALECTS: Final[dict[str, Dialect]] = {
     "ollama chat": Ollama("chat"),
     "ollama generate": Ollama("generate"),
     "gemini": Gemini(),
-    "bedrock": Bedrock(),
 }
 
 

@@ -356,7 +356,9 @@ def test_what_goes_wrong_is_a_named_error_behind_what_had_come(wire, text, code)
     assert (texts(expected[0], "text"), expected[1]) == (text, code)
 
 
-@pytest.mark.parametrize(("status", "again"), [("UNAVAILABLE", True), ("INVALID_ARGUMENT", False), (["UNAVAILABLE"], False)])
+@pytest.mark.parametrize(
+    ("status", "again"), [("UNAVAILABLE", True), ("INVALID_ARGUMENT", False), (["UNAVAILABLE"], False)]
+)
 def test_an_error_in_the_middle_says_whether_to_try_again(status, again):
     with pytest.raises(UpstreamError, match="no such luck") as caught:
         GeminiDecoder().feed(framed(json.dumps({"error": {"message": "no such luck", "status": status}})))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from tidewire.core.events import Checked, ChoiceEnded, Delta, Event, Field, Finish, Notice, PartStarted
@@ -36,7 +36,7 @@ class Structured:
         self._answers: dict[int, _Answer] = {}  # by choice
         self._parts: dict[int, _Answer] = {}  # of text
 
-    def feed(self, event: Event) -> Iterable[Event]:
+    def feed(self, event: Event) -> Sequence[Event]:
         if type(event) is Delta:
             answer = self._parts.get(event.part)
             return (event,) if answer is None else (event, *answer.read(event))
