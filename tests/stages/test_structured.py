@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serving import serving
 from tidewire.core import events as ev
 from tidewire.core.events import Checked, ChoiceEnded, Delta, Event, Field, Finish, Notice, PartEnded, PartStarted
 from tidewire.core.request import Request
 from tidewire.server.assemble import stages
 from tidewire.stages import structured
 from tidewire.stages.structured import Structured
+from upstream import DONE, Upstream, chat
 
 SCHEMA = {
     "type": "object",
@@ -212,3 +215,30 @@ def test_only_an_answer_that_was_asked_for_in_json_is_read():
 
     assert made(FORMAT)[-1] is made(OBJECT)[-1] is Structured
     assert Structured not in made({"type": "text"}) + made(None)
+
+
+async def test_over_a_socket_a_field_comes_while_the_host_still_writes(tmp_path):
+    go = asyncio.Event()
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
+    asked = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+
+    async def speaks(call):
+        call.head()
+        call.chunk(chat('{"a":"word",'))
+        await go.wait()
+        call.chunk(chat('"b":[]}') + chat(finish="stop") + DONE)
+        call.end()
+
+    async with Upstream(speaks) as far, serving(tmp_path, hosts={"far": far.url}) as tidewire:
+        peer = await tidewire.peer()
+        peer.post("/v1/streams", {"model": "far/m", "input": "Hello", "response_format": asked})
+        await peer.head()
+        await peer.until(b'"path":"/a","value":"word"')
+        go.set()
+        said = await peer.body()
+    kinds = [line[7:].decode() for line in said.split(b"\n") if line.startswith(b"event: ")]
+    assert [k for k in kinds if k in ("delta", "field", "checked", "closed")] == [
+        "delta", "field", "delta", "field", "checked", "closed",
+    ]  # fmt: skip
+    assert b'"valid":false,"problems":["/a must be a whole number, and is text"]' in said
+    assert far.calls[0].json["response_format"] == asked

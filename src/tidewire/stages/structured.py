@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from tidewire.core.events import Checked, ChoiceEnded, Delta, Event, Field, Finish, Notice, PartStarted
@@ -54,7 +54,7 @@ class Structured:
             return (*out, event)
         return (event,)
 
-    def end(self) -> Iterable[Event]:
+    def end(self) -> Sequence[Event]:
         return ()  # an answer without its end is not judged: closed says what became of it
 
     def _judge(self, answer: _Answer) -> Iterator[Event]:
