@@ -21,6 +21,7 @@ from tidewire.providers.extractive import Extractive
 from tidewire.providers.local_hosts import discover
 from tidewire.providers.simulated import Simulated
 from tidewire.retrieval.index import Index
+from tidewire.server.arrangement import Arrangement
 from tidewire.server.catalogue import Catalogue
 from tidewire.server.hosts import hosted, keys, spoken
 from tidewire.server.kinds import KINDS, Parts
@@ -84,11 +85,12 @@ async def house(settings: Settings, *, own_port: int) -> AsyncIterator[House]:
             await _providers(settings, index, own_port), settings.models.aliases, settings.models.default
         )
         stack.push_async_callback(catalogue.close)
+        arranged = Arrangement(catalogue, routes={}, wrappers=())
         admission = Admission(_limits(settings), load=lambda: load.share, held=lambda: store.size()[1])
         desk = Desk(
             store,
-            find_provider=catalogue.find,
-            models=catalogue.models,
+            find_provider=arranged.find,
+            models=arranged.models,
             admission=admission,
             stages=stages,
             steps=(),

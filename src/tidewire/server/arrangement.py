@@ -1,0 +1,38 @@
+"""What answers to a model's name once everything is arranged around the hosts: a route or a host, in its wrappers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from tidewire.core.ports import ModelInfo, Provider
+from tidewire.server.catalogue import Catalogue
+
+Wrapper = Callable[[Provider], Provider]
+
+
+class Arrangement:
+    """routes: providers made of providers, by the name that clients ask for; they come before models of the same name.
+
+    wrappers: what is put around whatever answers, the innermost first. They are made for each request, and cost next to nothing.
+    """
+
+    def __init__(self, catalogue: Catalogue, routes: Mapping[str, Provider], wrappers: Sequence[Wrapper] = ()) -> None:
+        self._catalogue = catalogue
+        self.routes = routes
+        self._wrappers = wrappers
+
+    async def find(self, model: str) -> tuple[Provider, str]:
+        """The provider, and the name by which it knows the model. Raises UnknownModel."""
+        provider = self.routes.get(model)
+        name = model
+        if provider is None:
+            provider, name = await self._catalogue.find(model)
+        for wrap in self._wrappers:
+            provider = wrap(provider)
+        return provider, name
+
+    async def models(self) -> Sequence[ModelInfo]:
+        """Routes first, then what the hosts offer."""
+        routes = [info for route in self.routes.values() for info in await route.models()]
+        names = {info.id for info in routes}
+        return [*routes, *(info for info in await self._catalogue.models() if info.id not in names)]
