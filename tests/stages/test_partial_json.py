@@ -56,6 +56,7 @@ def inside(value, path="", depth=0):
 @given(values, places, st.sampled_from([None, 2]), st.booleans())
 @example({"a/b~c": [1, {"": '\ud83d\ude00\\"\n'}]}, [3, 9, 12], None, True)
 @example(-0.5e-7, [1, 2, 3], None, True)
+@example([-(1 << 63), (1 << 64) - 1, -(10**17)], [], None, False)
 def test_the_values_are_those_of_the_whole_text_however_it_is_cut(value, where, indent, ascii_only):
     text = json.dumps(value, indent=indent, ensure_ascii=ascii_only)
     found, whole, wrong = read(*cut(text, where))

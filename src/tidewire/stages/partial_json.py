@@ -199,7 +199,8 @@ class PartialJson:
         if raw in _LITERALS:
             value = _LITERALS[raw]
         elif (numeral := _NUMERAL.fullmatch(raw)) is not None:
-            value = int(raw) if numeral[1] is None and numeral[2] is None and size < 19 else float(raw)
+            whole = numeral[1] is None and numeral[2] is None and size <= 20
+            value = int(raw) if whole and -(1 << 63) <= int(raw) < 1 << 64 else float(raw)  # as wide as events can hold
             if value in (float("inf"), float("-inf")):
                 raise Malformed(f"there is a number at {self._where()} that is too large")
         elif not self._open:
