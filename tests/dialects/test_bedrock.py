@@ -128,6 +128,17 @@ SAID = [
 END = closed("tool_calls", input_tokens=14, output_tokens=5, cached_tokens=10, cache_write_tokens=1)
 
 
+def test_blocks_that_take_turns_stand_where_each_first_said_something():
+    events = [
+        *(PartStarted(part=n, kind="text") for n in (0, 1)),
+        *(Delta(part=n, text=text) for n, text in ((1, "first"), (0, "second"), (1, "!"))),
+        closed(),
+    ]
+    told = [said["contentBlockIndex"] for name, said in events_of(streamed(events)) if name == "contentBlockDelta"]
+    assert told == [0, 1, 0]
+    assert [block["text"] for block in document(events)["output"]["message"]["content"]] == ["first!", "second"]
+
+
 def test_our_own_reader_of_hosts_reads_back_what_was_said():
     events, error = streams.decoded(ConverseHost().decoder(Request(model="m", messages=[])), streamed([*SAID, END]))
     assert error is None

@@ -202,7 +202,10 @@ class Whole:
             event = entry.event
             if isinstance(event, Delta | ev.Signature | ev.Citation | ev.Blob):
                 if event.part in self._parts:
-                    self._parts[event.part][1].append(event)
+                    started, said = self._parts[event.part]
+                    if not said and _started(started) is None:  # as in the stream, its place is where it first says something
+                        self._parts[event.part] = self._parts.pop(event.part)
+                    said.append(event)
             elif type(event) is ev.PartStarted:
                 if not event.choice:
                     self._parts[event.part] = event, []
