@@ -24,7 +24,7 @@ setup: $(DEV) ## Create .venv with everything for development
 test: $(DEV) system test-python test-web ## Run every test, after installing what they need
 
 test-python: $(DEV) $(if $(NPM),tests/end_to_end/ai_sdk/node_modules/.package-lock.json tests/end_to_end/ag_ui/node_modules/.package-lock.json web/node_modules/.package-lock.json)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 test-web: $(if $(NPM),web/node_modules/.package-lock.json)
 ifeq ($(NPM),)
