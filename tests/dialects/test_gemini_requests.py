@@ -23,7 +23,8 @@ from tidewire.core.request import (
 )
 from tidewire.dialects.gemini import Gemini, estimated
 from tidewire.dialects.gemini_host import GeminiHost
-from tidewire.dialects.gemini_messages import UNSIGNED, unwrapped, wrapped
+from tidewire.dialects.base64_words import unwrapped, wrapped
+from tidewire.dialects.gemini_messages import UNSIGNED
 
 PNG = "data:image/png;base64,iVBORw=="
 SIGNATURE = base64.b64encode(b"proof").decode()

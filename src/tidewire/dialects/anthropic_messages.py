@@ -16,6 +16,7 @@ import msgspec
 from tidewire.core.errors import BadRequest
 from tidewire.core.events import Reason
 from tidewire.core.request import Content, File, Image, Message, Request, Text, Thought, Tool, ToolCall, ToolResult
+from tidewire.dialects.body import unsupported
 
 MAX_TOKENS: Final = 32_000  # the host wants a limit: the largest that every model since Claude 4 takes
 LEAST_BUDGET: Final = 1024  # tokens, "Extended thinking"
@@ -97,10 +98,6 @@ def betas(request: Request) -> list[str]:
     out = [str(name) for name in given] if isinstance(given, list) else []
     stored = any(isinstance(c, File) and c.id for m in request.messages for c in m.content)
     return [*out, *(["files-api-2025-04-14"] if stored and "files-api-2025-04-14" not in out else [])]
-
-
-def unsupported(message: str, param: str) -> BadRequest:
-    return BadRequest(message, code="unsupported_value", param=param)
 
 
 def _refuse(request: Request) -> None:

@@ -29,7 +29,7 @@ from tidewire.core.request import (
     ToolResult,
 )
 from tidewire.dialects import body, policy
-from tidewire.dialects.anthropic_messages import unsupported
+from tidewire.dialects.body import unsupported
 
 CHARACTERS: Final = 4  # of English text a token, by the hosts' own rule of thumb
 IMAGE: Final = 1600  # tokens at most, of an image that the host need not shrink ("Vision")

@@ -17,8 +17,8 @@ from tidewire.core import events as ev
 from tidewire.core.events import Delta, Entry, ErrorInfo, Reason
 from tidewire.core.ports import Meta
 from tidewire.dialects.aws_eventstream import message, write_headers
+from tidewire.dialects.base64_words import wrapped
 from tidewire.dialects.bedrock_messages import IMAGES
-from tidewire.dialects.gemini_messages import wrapped
 from tidewire.dialects.openai_messages import failure
 
 _json = msgspec.json.Encoder().encode
@@ -203,7 +203,9 @@ class Whole:
             if isinstance(event, Delta | ev.Signature | ev.Citation | ev.Blob):
                 if event.part in self._parts:
                     started, said = self._parts[event.part]
-                    if not said and _started(started) is None:  # as in the stream, its place is where it first says something
+                    if (
+                        not said and _started(started) is None
+                    ):  # as in the stream, its place is where it first says something
                         self._parts[event.part] = self._parts.pop(event.part)
                     said.append(event)
             elif type(event) is ev.PartStarted:

@@ -20,6 +20,7 @@ from tidewire.core.events import Delta, Event, Reason, Span, Timing
 from tidewire.core.ports import ModelInfo, Question
 from tidewire.core.request import Request
 from tidewire.dialects.aws_eventstream import MEDIA_TYPE, Headers, Messages
+from tidewire.dialects.bad_events import BAD, broken
 from tidewire.dialects.bedrock_messages import REASONS, write_body
 from tidewire.dialects.bedrock_wire import (
     Block,
@@ -116,15 +117,8 @@ class ConverseDecoder:
                     self._message(headers, payload, out)
                     if self.ended:
                         break
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            wrong = UpstreamError(
-                f"the host sent an event that is none of Converse: {str(error)[:120]}", code="upstream_bad_event"
-            )
-            wrong.before = out
-            raise wrong from None
-        except UpstreamError as error:
-            error.before = out  # what these bytes held before the error is part of the answer
-            raise
+        except BAD as error:
+            raise broken(error, out, "of ConverseStream") from None
         return out
 
     @property

@@ -11,14 +11,15 @@ from urllib.parse import quote
 
 import msgspec
 
-from tidewire.core.errors import UpstreamError
 from tidewire.core.events import Event, Finish, Span, Timing
 from tidewire.core.ports import ModelInfo, Question
 from tidewire.core.request import Request
 from tidewire.dialects.anthropic_host_events import MessagesDecoder
-from tidewire.dialects.anthropic_messages import betas, unsupported, write_body
+from tidewire.dialects.anthropic_messages import betas, write_body
 from tidewire.dialects.aws_eventstream import MEDIA_TYPE, Messages
+from tidewire.dialects.bad_events import BAD, broken
 from tidewire.dialects.bedrock_wire import failure
+from tidewire.dialects.body import unsupported
 
 VERSION: Final = "bedrock-2023-05-31"
 _METRICS: Final = b"amazon-bedrock-invocationMetrics"
@@ -88,15 +89,8 @@ class InvokeDecoder:
                 if out and type(out[-1]) is Finish:
                     self._done = True
                     break
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            wrong = UpstreamError(
-                f"the host sent an event that is none of InvokeModel: {str(error)[:120]}", code="upstream_bad_event"
-            )
-            wrong.before = out
-            raise wrong from None
-        except UpstreamError as error:
-            error.before = out
-            raise
+        except BAD as error:
+            raise broken(error, out, "of InvokeModel") from None
         return out
 
     def end(self) -> list[Event]:

@@ -25,8 +25,9 @@ from tidewire.core.request import (
     ToolCall,
     ToolResult,
 )
-from tidewire.dialects.anthropic_messages import generation, tool_input, unsupported, write_thinking
-from tidewire.dialects.gemini_messages import data_url, wrapped
+from tidewire.dialects.anthropic_messages import generation, tool_input, write_thinking
+from tidewire.dialects.base64_words import data_url, wrapped
+from tidewire.dialects.body import unsupported
 
 _json = msgspec.json.encode
 

@@ -28,9 +28,9 @@ from tidewire.core.request import (
     ToolResult,
 )
 from tidewire.dialects import body, policy
-from tidewire.dialects.anthropic_messages import unsupported
+from tidewire.dialects.base64_words import unwrapped
 from tidewire.dialects.bedrock_messages import DOCUMENTS, IMAGES
-from tidewire.dialects.gemini_messages import unwrapped
+from tidewire.dialects.body import unsupported
 
 _json = msgspec.json.encode
 

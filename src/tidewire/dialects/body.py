@@ -37,6 +37,11 @@ def _kind(value: Any) -> str:
     return {list: "array", str: "string", bool: "boolean", type(None): "null"}.get(type(value), "number")
 
 
+def unsupported(message: str, param: str) -> BadRequest:
+    """For what a protocol or a host cannot say. message: what it is, and what to do instead."""
+    return BadRequest(message, code="unsupported_value", param=param)
+
+
 def rest(plain: dict[str, Any], known: frozenset[str]) -> dict[str, Any]:
     """The fields that nobody here named: they go to the host as they are."""
     return {k: v for k, v in plain.items() if k not in known and v is not None}

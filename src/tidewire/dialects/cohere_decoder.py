@@ -15,6 +15,7 @@ from tidewire.core import events as ev
 from tidewire.core.errors import UpstreamError
 from tidewire.core.events import Delta, Event, Reason
 from tidewire.core.sse import Frames
+from tidewire.dialects.bad_events import BAD, broken
 from tidewire.dialects.cohere_citations import RawCitation, citations
 
 REASONS: Final[dict[str, Reason]] = {
@@ -115,15 +116,8 @@ class CohereDecoder:
                     out.append(Delta(part=self._part, text=text))
                 else:
                     self._event(event, out)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            wrong = UpstreamError(
-                f"the host sent an event that is not Cohere's: {str(error)[:120]}", code="upstream_bad_event"
-            )
-            wrong.before = out
-            raise wrong from None
-        except UpstreamError as error:
-            error.before = out  # what these bytes held before the error is part of the answer
-            raise
+        except BAD as error:
+            raise broken(error, out, "Cohere's") from None
         return out
 
     def end(self) -> list[Event]:

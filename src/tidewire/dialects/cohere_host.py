@@ -9,9 +9,10 @@ from typing import Any, Final
 
 import msgspec
 
-from tidewire.core.errors import BadRequest, UpstreamError
+from tidewire.core.errors import UpstreamError
 from tidewire.core.ports import ModelInfo, Question
 from tidewire.core.request import Request, Tool
+from tidewire.dialects.body import unsupported
 from tidewire.dialects.cohere_decoder import CohereDecoder
 from tidewire.dialects.cohere_messages import write_messages, write_tools
 
@@ -41,10 +42,10 @@ class CohereHost:
 
     def ask(self, request: Request, model: str) -> Question:
         if request.n != 1:
-            raise _unsaid("n", f"n is {request.n}; Cohere gives one answer a request: send n requests")
+            raise unsupported(f"n is {request.n}; Cohere gives one answer a request: send n requests", "n")
         if request.logprobs:
-            raise _unsaid(
-                "logprobs", "Cohere tells the log probability of what it says and of no alternatives; ask for 0"
+            raise unsupported(
+                "Cohere tells the log probability of what it says and of no alternatives; ask for 0", "logprobs"
             )
         body: dict[str, Any] = {k: v for k, v in request.options.items() if k in SHARED}
         body |= request.options_for("cohere")
@@ -82,8 +83,8 @@ def _choice(request: Request) -> tuple[list[Tool], str | None]:
     name = function.get("name") if isinstance(function, dict) else None
     only = [tool for tool in request.tools if tool.name == name]
     if not only:
-        raise _unsaid(
-            "tool_choice", "tool_choice names no tool of this request; it may be auto, none, required or one tool"
+        raise unsupported(
+            "tool_choice names no tool of this request; it may be auto, none, required or one tool", "tool_choice"
         )
     return only, "REQUIRED"
 
@@ -97,7 +98,7 @@ def _format(given: dict[str, Any] | None) -> dict[str, Any] | None:
     named = given.get("json_schema")
     schema = named.get("schema") if isinstance(named, dict) else None
     if kind != "json_schema" or not isinstance(schema, dict):
-        raise _unsaid("response_format", "response_format may be text, json_object, or json_schema with a schema")
+        raise unsupported("response_format may be text, json_object, or json_schema with a schema", "response_format")
     return {"type": "json_object", "json_schema": schema}
 
 
@@ -111,7 +112,3 @@ def _thinking(request: Request) -> dict[str, Any] | None:
     if asked.budget is not None:
         return {"type": "enabled", "token_budget": asked.budget}
     return None if asked.effort is None and request.dialect != "cohere" else {"type": "enabled"}
-
-
-def _unsaid(param: str, message: str) -> BadRequest:
-    return BadRequest(message, code="unsupported_value", param=param)

@@ -14,8 +14,8 @@ import msgspec
 from tidewire.core import events as ev
 from tidewire.core.events import Closed, Delta, Entry, ErrorInfo, Reason
 from tidewire.core.ports import Meta
+from tidewire.dialects.base64_words import wrapped
 from tidewire.dialects.gemini_errors import error_object
-from tidewire.dialects.gemini_messages import wrapped
 from tidewire.dialects.openai_messages import failure
 
 _json = msgspec.json.Encoder().encode

@@ -11,7 +11,7 @@ import msgspec
 
 from tidewire.core.errors import BadRequest
 from tidewire.core.request import Audio, Content, File, Image, Message, Role, Text, Thought, ToolCall, ToolResult
-from tidewire.dialects.gemini_messages import standard, unwrapped
+from tidewire.dialects.base64_words import standard, unwrapped
 from tidewire.dialects.gemini_schema import fields, listed
 
 _json = msgspec.json.encode

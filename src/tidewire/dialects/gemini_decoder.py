@@ -15,6 +15,7 @@ from tidewire.core import events as ev
 from tidewire.core.errors import UpstreamError
 from tidewire.core.events import Delta, Event, Reason
 from tidewire.dialects import gemini_wire as wire
+from tidewire.dialects.bad_events import BAD, broken
 from tidewire.dialects.gemini_arguments import Arguments
 from tidewire.dialects.gemini_sources import citations, logprobs
 
@@ -91,15 +92,8 @@ class GeminiDecoder:
             if at:
                 self._rest.clear()
             self._keep(data[at:])
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            wrong = UpstreamError(
-                f"the host sent an event that is no Gemini chunk: {str(error)[:120]}", code="upstream_bad_event"
-            )
-            wrong.before = out
-            raise wrong from None
-        except UpstreamError as error:
-            error.before = out
-            raise
+        except BAD as error:
+            raise broken(error, out, "Gemini's") from None
         return out
 
     def end(self) -> list[Event]:

@@ -14,6 +14,7 @@ from tidewire.core.events import ErrorInfo
 from tidewire.core.ports import Meta
 from tidewire.core.request import CANCEL, DisconnectPolicy, Message, Request, Text, Thinking, Tool
 from tidewire.dialects import body, policy
+from tidewire.dialects.body import unsupported
 from tidewire.dialects.ollama_lines import OllamaAnswer, OllamaLines
 from tidewire.dialects.ollama_messages import read_images, read_messages, read_tools
 
@@ -111,9 +112,9 @@ def _chat(given: _Chat) -> tuple[list[Message], list[Tool]]:
 def _generate(given: _Generate) -> list[Message]:
     for name in ("suffix", "template", "context"):
         if getattr(given, name):
-            raise _unserved(name, f"{name} is for a model that this server itself runs; leave it out")
+            raise unsupported(f"{name} is for a model that this server itself runs; leave it out", name)
     if given.raw:
-        raise _unserved("raw", "raw prompts are not served here; send the prompt without raw")
+        raise unsupported("raw prompts are not served here; send the prompt without raw", "raw")
     images = read_images(given.images, "images")
     if not given.prompt and not images:
         raise BadRequest("prompt is empty; send the text to answer", param="prompt")
@@ -161,7 +162,3 @@ def _think(given: bool | str | None) -> Thinking | None:  # noqa: FBT001 - the p
     if isinstance(given, str):
         return Thinking(effort=given)
     return Thinking() if given else Thinking(effort="none")
-
-
-def _unserved(param: str, message: str) -> BadRequest:
-    return BadRequest(message, code="unsupported_value", param=param)

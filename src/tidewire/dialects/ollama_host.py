@@ -16,6 +16,8 @@ from tidewire.core.errors import BadRequest, UpstreamError
 from tidewire.core.events import Delta, Event, Reason, Span
 from tidewire.core.ports import ModelInfo, Question
 from tidewire.core.request import Request
+from tidewire.dialects.bad_events import BAD, broken
+from tidewire.dialects.body import unsupported
 from tidewire.dialects.ollama_messages import write_messages, write_tools
 
 _json = msgspec.json.encode
@@ -87,7 +89,7 @@ class OllamaHost:
 
     def ask(self, request: Request, model: str) -> Question:
         if request.n != 1:
-            raise _unsaid("n", f"n is {request.n}; Ollama gives one answer a request: send n requests")
+            raise unsupported(f"n is {request.n}; Ollama gives one answer a request: send n requests", "n")
         body: dict[str, Any] = dict(request.options_for("ollama"))
         options = body.pop("options", None) or {}
         if not isinstance(options, dict):
@@ -123,7 +125,7 @@ def _tools(request: Request) -> bool:
     """Whether tools are sent. Ollama lets the model choose; a tool that may not be called is one that is not sent."""
     choice = request.tool_choice
     if choice not in (None, "auto", "none") and request.tools:
-        raise _unsaid("tool_choice", "Ollama cannot be made to call a tool; tool_choice may be auto or none")
+        raise unsupported("Ollama cannot be made to call a tool; tool_choice may be auto or none", "tool_choice")
     return bool(request.tools) and choice != "none"
 
 
@@ -136,7 +138,7 @@ def _format(given: dict[str, Any]) -> Any:
     named = given.get("json_schema")
     schema = named.get("schema") if isinstance(named, dict) else None
     if kind != "json_schema" or not isinstance(schema, dict):
-        raise _unsaid("response_format", "response_format may be text, json_object, or json_schema with a schema")
+        raise unsupported("response_format may be text, json_object, or json_schema with a schema", "response_format")
     return schema
 
 
@@ -152,10 +154,6 @@ def _think(request: Request, model: str) -> bool | str | None:
     if asked.effort is None and asked.budget is None:
         return None
     return LEVELS.get(asked.effort or "", True) if "gpt-oss" in model else True
-
-
-def _unsaid(param: str, message: str) -> BadRequest:
-    return BadRequest(message, code="unsupported_value", param=param)
 
 
 def _seconds(text: str | None) -> int:
@@ -250,15 +248,8 @@ class OllamaDecoder:
                     out.append(Delta(part=self._part, text=text))
                 else:
                     self._line(line, raw, out)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            wrong = UpstreamError(
-                f"the host sent a line that is not Ollama's: {str(error)[:120]}", code="upstream_bad_event"
-            )
-            wrong.before = out
-            raise wrong from None
-        except UpstreamError as error:
-            error.before = out  # what these bytes held before the error is part of the answer
-            raise
+        except BAD as error:
+            raise broken(error, out, "Ollama's") from None
 
     def _line(self, line: _Line, raw: bytes, out: list[Event]) -> None:
         if line.error is not None:

@@ -19,6 +19,7 @@ from tidewire.core.events import Delta, Event, Span
 from tidewire.core.ports import ModelInfo, Question
 from tidewire.core.request import Request
 from tidewire.core.sse import Frames
+from tidewire.dialects.bad_events import BAD, broken
 from tidewire.dialects.openai_chat_choice import Answer
 from tidewire.dialects.openai_chat_chunk import Choice, Chunk, Report, read_chunk, read_report
 from tidewire.dialects.openai_chat_question import write_body
@@ -110,15 +111,8 @@ class ChatDecoder:
                     out.append(Delta(part=self._part, text=text))
                 else:
                     self._chunk(name, payload, chunk, out)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            wrong = UpstreamError(
-                f"the host sent an event that is not a chat chunk: {str(error)[:120]}", code="upstream_bad_event"
-            )
-            wrong.before = out
-            raise wrong from None
-        except UpstreamError as error:
-            error.before = out  # what these bytes held before the error is part of the answer
-            raise
+        except BAD as error:
+            raise broken(error, out, "a chat chunk") from None
         return out
 
     def _chunk(self, name: bytes, payload: bytes, chunk: Chunk, out: list[Event]) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tidewire.core.errors import BadRequest
 from tidewire.core.request import Request
+from tidewire.dialects.body import unsupported
 from tidewire.dialects.openai_messages import write_messages, write_tools
 from tidewire.dialects.openai_quirks import HINTS, PLAIN, Quirks
 
@@ -69,16 +69,12 @@ def _check(body: dict[str, Any], request: Request, quirks: Quirks) -> None:
     refused = quirks.refused
     for name in body:
         if name in refused or (quirks.known is not None and name not in quirks.known and name not in HINTS):
-            raise _unsupported(name, f"this host takes no {name}; leave it out, or choose another host")
+            raise unsupported(f"this host takes no {name}; leave it out, or choose another host", name)
     kind = (request.response_format or {}).get("type")
     if kind == "json_schema" and "json_schema" in refused:
-        raise _unsupported(
-            "response_format",
+        raise unsupported(
             "this host keeps to no schema; send response_format json_object and say in the prompt what to write",
+            "response_format",
         )
     if "name" in refused and any(m.name is not None for m in request.messages):
-        raise _unsupported("messages", "this host takes no name in a message; say who speaks in its text")
-
-
-def _unsupported(param: str, message: str) -> BadRequest:
-    return BadRequest(message, code="unsupported_value", param=param)
+        raise unsupported("this host takes no name in a message; say who speaks in its text", "messages")

@@ -12,12 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
-import msgspec
-
 from tidewire.core import events as ev
 from tidewire.core.errors import UpstreamError
 from tidewire.core.events import Delta, Event, Reason
 from tidewire.core.sse import Frames
+from tidewire.dialects.bad_events import BAD, broken
 from tidewire.dialects.openai_responses_report import citation, failure, timings, usage
 from tidewire.dialects.openai_responses_wire import (
     Key,
@@ -118,17 +117,9 @@ class ResponsesDecoder:
                     self._event(event.type or name.decode("utf-8", "replace"), event, payload, out)
                 if seq is not None:
                     self.cursor = seq
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            wrong = UpstreamError(
-                f"the host sent an event that is not of Responses: {str(error)[:120]}", code="upstream_bad_event"
-            )
-            wrong.before = out
-            self._done = True
-            raise wrong from None
-        except UpstreamError as error:
-            error.before = out  # what these bytes held before the error is part of the answer
+        except BAD as error:
             self._done = True  # response.failed behind an error says the same again
-            raise
+            raise broken(error, out, "of Responses") from None
         return out
 
     def end(self) -> list[Event]:

@@ -12,7 +12,6 @@ from typing import Any, Final
 
 import msgspec
 
-from tidewire.core.errors import BadRequest
 from tidewire.core.ports import ModelInfo, Question
 from tidewire.core.request import (
     Audio,
@@ -28,6 +27,7 @@ from tidewire.core.request import (
     ToolCall,
     ToolResult,
 )
+from tidewire.dialects.body import unsupported
 from tidewire.dialects.openai_models import read_models
 from tidewire.dialects.openai_responses_answer import ResponsesDecoder
 
@@ -79,14 +79,14 @@ class ResponsesHost:
 
     def ask(self, request: Request, model: str) -> Question:
         if request.n != 1:
-            raise _unsaid("n", f"n is {request.n}; Responses gives one answer a request: send n requests")
+            raise unsupported(f"n is {request.n}; Responses gives one answer a request: send n requests", "n")
         body = _options(request)
         body |= {"model": model, "stream": True}
         body.pop("background", None)
         if self.background(request):
             if body.get("store") is False:
-                raise _unsaid(
-                    "store", "an answer in the background is stored by the host: leave store out, or background"
+                raise unsupported(
+                    "an answer in the background is stored by the host: leave store out, or background", "store"
                 )
             body |= {"background": True, "store": True}
         messages = request.messages
@@ -222,14 +222,14 @@ def _content(content: Content, at: str, *, spoken: bool) -> dict[str, Any]:
     if isinstance(content, File):
         return _file(content, at)
     what = "audio" if isinstance(content, Audio) else "this content"
-    raise _unsaid(f"{at}.content", f"{at} holds {what}, which Responses does not take; send text, images or files")
+    raise unsupported(f"{at} holds {what}, which Responses does not take; send text, images or files", f"{at}.content")
 
 
 def _file(file: File, at: str) -> dict[str, Any]:
     if file.id is not None:
         return {"type": "input_file", "file_id": file.id}
     if file.url is None:
-        raise _unsaid(f"{at}.content", f"{at} holds a file without an address, data or id")
+        raise unsupported(f"{at} holds a file without an address, data or id", f"{at}.content")
     if file.url.startswith("data:"):
         return {"type": "input_file", "filename": file.name or "file", "file_data": file.url}
     return {"type": "input_file", "file_url": file.url}
@@ -239,7 +239,7 @@ def _drawn(image: Image, n: int, at: str) -> dict[str, Any]:
     """An image of an earlier answer."""
     head, comma, data = image.url.partition(";base64,")
     if not comma or not head.startswith("data:image/"):
-        raise _unsaid(f"{at}.content", f"{at} holds an image of the assistant that is no data: URL; send its bytes")
+        raise unsupported(f"{at} holds an image of the assistant that is no data: URL; send its bytes", f"{at}.content")
     return {"type": "image_generation_call", "id": f"ig_{n}", "status": "completed", "result": data}
 
 
@@ -274,7 +274,7 @@ def _choice(choice: Any) -> Any:
     if kind == "allowed_tools" and isinstance(given := choice.get("allowed_tools"), dict):
         tools = [_choice(tool) for tool in given.get("tools") or ()]
         return {"type": "allowed_tools", "mode": given.get("mode", "auto"), "tools": tools}
-    raise _unsaid("tool_choice", "tool_choice may be auto, none, required, a function or allowed_tools")
+    raise unsupported("tool_choice may be auto, none, required, a function or allowed_tools", "tool_choice")
 
 
 def _format(given: dict[str, Any]) -> dict[str, Any]:
@@ -282,8 +282,4 @@ def _format(given: dict[str, Any]) -> dict[str, Any]:
         return {"name": "answer", **given["json_schema"], "type": "json_schema"}
     if given.get("type") in ("text", "json_object"):
         return {"type": given["type"]}
-    raise _unsaid("response_format", "response_format.type may be text, json_object or json_schema")
-
-
-def _unsaid(param: str, message: str) -> BadRequest:
-    return BadRequest(message, code="unsupported_value", param=param)
+    raise unsupported("response_format.type may be text, json_object or json_schema", "response_format")
