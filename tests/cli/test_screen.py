@@ -5,6 +5,7 @@ import pytest
 from tidewire.cli.screen import Screen, figures, harmless, sources
 from tidewire.core.events import (
     Attempt,
+    Blob,
     Citation,
     Closed,
     Delta,
@@ -47,6 +48,18 @@ def test_text_and_sources_are_output_and_the_rest_is_not(painted):
     )
     assert said.out == "Yes, it is.\n\n[1] Handbook (a.md)\n"
     assert said.err == "retrieving: searching 3 passages\nlet me see\n"
+
+
+def test_a_refusal_is_text_and_a_picture_is_told_of(painted):
+    said = painted(
+        PartStarted(part=0, kind="image", media="image/png"),
+        Blob(part=0, data=b"x", partial=True),
+        Blob(part=0, data=b"x" * 2000),
+        PartStarted(part=1, kind="refusal"),
+        Delta(part=1, text="I will not."),
+    )
+    assert said.out == "I will not."
+    assert said.err == "image: 2,000 bytes, which the console shows\n"
 
 
 def test_nothing_that_a_model_says_drives_the_terminal(painted):

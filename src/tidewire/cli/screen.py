@@ -11,6 +11,7 @@ import click
 from tidewire.core.events import (
     AnyEvent,
     Attempt,
+    Blob,
     Citation,
     Closed,
     Delta,
@@ -64,6 +65,8 @@ class Screen:
                 self.remark(f"attempt {n}, at {provider} ({reason})")
             case Citation():
                 self._citations.append(event)
+            case Blob(part=part, data=data, partial=False):
+                self.remark(f"{self._kinds.get(part, 'bytes')}: {len(data):,} bytes, which the console shows")
             case Notice(message=message):
                 self.remark(harmless(message))
             case Closed():
@@ -85,7 +88,7 @@ class Screen:
     def _say(self, kind: str, text: str) -> None:
         self._wipe()
         text = harmless(text)
-        if kind == "text" and text:
+        if kind in ("text", "refusal") and text:
             self._stop_thinking()
             click.echo(text, nl=False)
             sys.stdout.flush()
