@@ -21,7 +21,10 @@ TYPES: Final = {
     ".woff2": "font/woff2",
 }
 SAFETY: Final = [
-    ("content-security-policy", "default-src 'self'; img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'"),
+    (
+        "content-security-policy",
+        "default-src 'self'; img-src 'self' data:; media-src 'self' data:; base-uri 'none'; frame-ancestors 'none'",
+    ),
     ("x-content-type-options", "nosniff"),
     ("referrer-policy", "no-referrer"),
 ]

@@ -9,6 +9,10 @@ export interface Part {
   readonly call: string | undefined;
   readonly text: string;
   readonly ended: boolean;
+  readonly choice: number;
+  /** Of an image or audio part: its MIME type, and its bytes so far in base64, to be joined; of an image, the latest alone. */
+  readonly media: string | undefined;
+  readonly blobs: readonly string[];
 }
 
 export interface Answer {
@@ -67,10 +71,17 @@ export function fold(answer: Answer, events: readonly StreamEvent[]): Answer {
         next.progress = add(next.progress, event);
         break;
       case "part": {
-        const { part: number, kind, name, call } = event;
-        next.parts = add(next.parts, { number, kind, name, call, text: "", ended: false });
+        const { part: number, kind, name, call, choice = 0, media } = event;
+        next.parts = add(next.parts, { number, kind, name, call, text: "", ended: false, choice, media, blobs: [] });
         break;
       }
+      case "blob":
+        settle();
+        next.parts = next.parts.map((part) => {
+          if (part.number !== event.part) return part;
+          return { ...part, blobs: part.kind === "image" ? [event.data] : [...part.blobs, event.data] };
+        });
+        break;
       case "delta": {
         const waiting = text.get(event.part);
         if (waiting) waiting.push(event.text);

@@ -1,7 +1,7 @@
 // The events of the Tidewire protocol, version 1, as they are on the wire. See spec/PROTOCOL.md.
 
 export type Status = "completed" | "incomplete" | "cancelled" | "failed";
-export type PartKind = "text" | "thinking" | "tool_call" | "tool_result";
+export type PartKind = "text" | "thinking" | "refusal" | "tool_call" | "tool_result" | "image" | "audio";
 
 interface Numbered {
   seq: number;
@@ -59,6 +59,10 @@ export interface PartStarted extends Numbered {
   kind: PartKind;
   name?: string;
   call?: string;
+  /** Which of several answers it belongs to; 0 where left out. */
+  choice?: number;
+  /** The MIME type of an image or audio part. */
+  media?: string;
 }
 
 export interface Delta extends Numbered {
@@ -70,6 +74,50 @@ export interface Delta extends Numbered {
 export interface PartEnded extends Numbered {
   type: "part_end";
   part: number;
+}
+
+/** data: base64. Audio goes on where the last blob ended; an image replaces the one before, and a partial one is a sketch. */
+export interface Blob extends Numbered {
+  type: "blob";
+  part: number;
+  data: string;
+  partial?: boolean;
+}
+
+/** A host's opaque proof of a part, handed back with it in the next request. */
+export interface Signature extends Numbered {
+  type: "signature";
+  part: number;
+  value: string;
+  redacted?: boolean;
+}
+
+export interface Logprobs extends Numbered {
+  type: "logprobs";
+  part: number;
+  content: unknown[];
+}
+
+/** Of an answer in JSON: the value at this JSON pointer is complete. */
+export interface Field extends Numbered {
+  type: "field";
+  part: number;
+  path: string;
+  value: unknown;
+}
+
+/** An answer in JSON has ended and was held against its schema. */
+export interface Checked extends Numbered {
+  type: "checked";
+  part: number;
+  valid: boolean;
+  problems?: string[];
+}
+
+export interface ChoiceEnded extends Numbered {
+  type: "choice_end";
+  choice: number;
+  reason: string;
 }
 
 /** start and end count Unicode code points of the part's text. age: seconds. */
@@ -93,6 +141,7 @@ export interface Usage extends Numbered {
   output?: number;
   cached?: number;
   reasoning?: number;
+  cache_write?: number;
 }
 
 export interface Notice extends Numbered {
@@ -109,6 +158,9 @@ export interface Closed extends Numbered {
   error?: ErrorInfo;
   input_tokens?: number;
   output_tokens?: number;
+  cached_tokens?: number;
+  reasoning_tokens?: number;
+  cache_write_tokens?: number;
   ttft?: number;
   tokens_per_second?: number;
   spans?: Span[];
@@ -121,6 +173,12 @@ export type StreamEvent =
   | PartStarted
   | Delta
   | PartEnded
+  | Blob
+  | Signature
+  | Logprobs
+  | Field
+  | Checked
+  | ChoiceEnded
   | Citation
   | Usage
   | Notice

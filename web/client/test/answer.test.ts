@@ -32,6 +32,21 @@ test("events add up to the same answer however they are batched, and the old one
   assert.equal(whole.cursor, 12);
 });
 
+test("an image is the last that came, sound goes on, and a part says whose answer it is", () => {
+  const answer = fold(EMPTY, [
+    { type: "part", seq: 1, at: 1, part: 0, kind: "image", media: "image/png" },
+    { type: "blob", seq: 2, at: 2, part: 0, data: "c2tldGNo", partial: true },
+    { type: "blob", seq: 3, at: 3, part: 0, data: "d2hvbGU=" },
+    { type: "part", seq: 4, at: 4, part: 1, kind: "audio", media: "audio/wav", choice: 1 },
+    { type: "blob", seq: 5, at: 5, part: 1, data: "YQ==" },
+    { type: "blob", seq: 6, at: 6, part: 1, data: "Yg==" },
+  ]);
+  assert.deepEqual(answer.parts.map(({ blobs, choice, media }) => [blobs, choice, media]), [
+    [["d2hvbGU="], 0, "image/png"],
+    [["YQ==", "Yg=="], 1, "audio/wav"],
+  ]);
+});
+
 test("citations of one source share a number and keep their passages once", () => {
   const sources = sourcesOf(fold(EMPTY, EVENTS));
   assert.deepEqual(sources.map(({ number, source, passages }) => [number, source, passages]), [

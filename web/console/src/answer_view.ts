@@ -126,12 +126,27 @@ export class AnswerView {
   private part(part: Part, ended: boolean): void {
     let view = this.parts.get(part.number);
     if (!view) {
-      view = part.kind === "text" ? new TextPart(this.follow) : part.kind === "thinking" ? new ThinkingPart() : new ToolPart(part);
+      view = this.view(part);
       this.parts.set(part.number, view);
       this.body.append(view.root);
     }
     const number = (citation: Citation): number => this.numbers.get(sourceKey(citation)) ?? 0;
     view.update(part, this.turn.answer.citations, number, ended);
+  }
+
+  private view(part: Part): PartView {
+    switch (part.kind) {
+      case "text":
+      case "refusal":
+        return new TextPart(this.follow);
+      case "thinking":
+        return new ThinkingPart();
+      case "image":
+      case "audio":
+        return new MediaPart(part);
+      default:
+        return new ToolPart(part);
+    }
   }
 
   private showSteps(): void {
@@ -181,7 +196,7 @@ export class AnswerView {
         h("p", {}, h("strong", {}, sentence(error.message)), " ", advice(error)),
         h("div", { class: "row" }, turn.question ? this.button("again", "Ask again", () => this.act.again(turn)) : undefined, h("code", {}, error.code)),
       );
-    } else if (answer.closed && !answer.parts.some((part) => part.text || part.kind === "tool_call")) {
+    } else if (answer.closed && !answer.parts.some((part) => part.text || part.blobs.length || part.kind === "tool_call")) {
       this.body.append(h("p", { class: "aside" }, answer.closed.status === "cancelled" ? "Stopped before the first word." : "The answer is empty."));
     }
     const text = textOf(answer);
@@ -271,6 +286,32 @@ class ToolPart implements PartView {
   update(part: Part, _citations: unknown, _number: unknown, ended: boolean): void {
     setText(this.text, part.ended || ended ? pretty(part.text) : part.text);
   }
+}
+
+/** A picture, of which a sketch may come first; or sound, which can be played once it is whole. */
+class MediaPart implements PartView {
+  readonly root = h("div", { class: "media" });
+  private shown = "";
+
+  constructor(part: Part) {
+    if (part.kind === "audio") setText(this.root, "Sound is coming …");
+  }
+
+  update(part: Part, _citations: unknown, _number: unknown, ended: boolean): void {
+    const last = part.blobs.at(-1) ?? "";
+    const whole = part.ended || ended;
+    if (last === this.shown || (part.kind === "audio" && !whole)) return;
+    this.shown = last;
+    const url = mediaUrl(part);
+    this.root.replaceChildren(part.kind === "image" ? h("img", { src: url, alt: "A picture of the answer" }) : h("audio", { src: url, controls: true }));
+  }
+}
+
+/** A data: URL. The pieces of a sound are base64 each for itself, so that joining them takes a detour over the bytes. */
+function mediaUrl(part: Part): string {
+  const usual = part.kind === "image" ? "image/png" : "audio/wav";
+  const media = /^(image|audio)\/[\w.+-]+$/.test(part.media ?? "") ? part.media : usual;
+  return `data:${media};base64,${part.blobs.length === 1 ? part.blobs[0] : btoa(part.blobs.map(atob).join(""))}`;
 }
 
 function pretty(json: string): string {
