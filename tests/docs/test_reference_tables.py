@@ -94,6 +94,10 @@ def test_every_metric_is_explained_with_its_labels():
     metrics.resumed("d")
     metrics.failed("p", "upstream_c")
     metrics.refused("c")
+    metrics.tried("r", "m")
+    metrics.try_failed("r", "m", "c")
+    metrics.breaker("m", "open")
+    metrics.warmed("p", 0.1)
     kinds = {}
     for family in metrics.collect():
         labels = " and ".join(name for name in family.samples[0].labels if name != "le")

@@ -24,6 +24,7 @@ from tidewire.cli.ports import free
 from tidewire.core.errors import SettingsError, TidewireError, UpstreamError
 from tidewire.dialects.openai_models import read_models
 from tidewire.providers.local_hosts import discover
+from tidewire.server.assemble import offered
 from tidewire.server.hosts import HOSTS, hosted, keys, spoken
 from tidewire.server.settings import Provider, Settings
 from tidewire.server.sources import Loaded
@@ -53,6 +54,7 @@ def everything(settings: Settings) -> Iterator[Finding]:
     yield clock()
     yield console()
     yield from providers(settings)
+    yield from routes(settings)
 
 
 def of_settings(loaded: Loaded) -> Finding:
@@ -203,6 +205,26 @@ def providers(settings: Settings) -> Iterator[Finding]:
         yield Finding(f"provider {host.name}", "ok", said)
     if not found and not settings.providers:
         yield Finding("providers", "ok", "no model host was found; the built-in extractive model answers")
+
+
+def routes(settings: Settings) -> Iterator[Finding]:
+    """One line for each route: the hosts of its candidates are asked whether they have the models."""
+    if not settings.routes:
+        return
+    missing = asyncio.run(_missing(settings))
+    for name, plan in settings.routes.items():
+        absent = [model for route, model in missing if route == name]
+        if absent:
+            todo = "Is its host running? `tidewire models` lists what a server offers."
+            yield Finding(f"route {name}", "warn", f"not on offer: {', '.join(absent)}", todo)
+        else:
+            yield Finding(f"route {name}", "ok", f"{len(plan.candidates)} candidates on offer")
+
+
+async def _missing(settings: Settings) -> list[tuple[str, str]]:
+    with tempfile.TemporaryDirectory() as folder:
+        async with offered(msgspec.structs.replace(settings, data=folder)) as book:
+            return await book.missing()
 
 
 def _host(name: str, given: Provider) -> Finding:

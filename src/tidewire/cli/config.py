@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -44,15 +45,13 @@ def config(config: Path | None, data: str | None, changed: bool, print_default: 
 
 
 def effective(settings: Settings) -> list[tuple[str, Any]]:
-    """Each setting's dotted path and value, those of every provider included."""
-    paths = []
-    for setting in describe():
-        names = list(settings.providers) if ANY in setting.path else [ANY]
-        paths += [(name, setting.path.replace(ANY, name)) for name in names]
-    if settings.providers:  # a provider's settings belong together
-        order = {name: n for n, name in enumerate(settings.providers)}
-        paths.sort(key=lambda pair: order.get(pair[0], -1))
-    return [(path, _value(settings, path)) for _, path in paths]
+    """Each setting's dotted path and value, those of every provider and route included."""
+    paths: list[str] = []
+    for head, group in itertools.groupby(describe(), lambda setting: setting.path.rpartition(".")[0]):
+        named = [setting.path for setting in group]
+        names = list(getattr(settings, head.partition(".")[0])) if ANY in head else [ANY]
+        paths += [path.replace(ANY, name) for name in names for path in named]  # those of one name stand together
+    return [(path, _value(settings, path)) for path in paths]
 
 
 def _value(settings: Settings, path: str) -> Any:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import webbrowser
 from pathlib import Path
@@ -49,7 +50,8 @@ def serve(
     \b
     Exit codes: 0 stopped as asked, 1 could not start, 2 wrong settings.
     """
-    loaded = settings(
+    read = functools.partial(
+        settings,
         config,
         server__host=host,
         server__port=port,
@@ -57,7 +59,9 @@ def serve(
         logging__level=log_level,
         log__durability=durability,
     )
-    app.serve(loaded.settings, _open if open_console else None)
+    loaded = read()
+    source = (loaded.file, lambda: read().settings.routes) if loaded.file is not None else None
+    app.serve(loaded.settings, _open if open_console else None, source)
 
 
 def _open(address: str) -> None:

@@ -30,3 +30,18 @@ class Meter(Protocol):
         """From the wish to stop to the last event, the host let go of."""
 
     def refused(self, code: str) -> None: ...
+
+
+class RouteMeter(Protocol):
+    """What routes report. model: a candidate's name in the configuration."""
+
+    def tried(self, route: str, model: str) -> None:
+        """A request goes to this candidate."""
+
+    def try_failed(self, route: str, model: str, code: str) -> None: ...
+
+    def breaker(self, model: str, state: str) -> None:
+        """state: closed, half_open or open."""
+
+    def warmed(self, provider: str, seconds: float) -> None:
+        """A connection was opened before anybody asked for it; seconds: what it took."""

@@ -11,7 +11,7 @@ from typing import Final, Literal, Protocol
 from tidewire.core.embeddings import Embedded, EmbeddingRequest, EmbeddingSpeaker
 from tidewire.core.errors import BadRequest, TidewireError, TimedOut, UpstreamError
 from tidewire.core.events import Attempt, Event, Progress
-from tidewire.core.ports import Decoder, ModelInfo, Question, Sink, Speaker
+from tidewire.core.ports import Decoder, ModelInfo, Provider, Question, Sink, Speaker
 from tidewire.core.request import Request
 from tidewire.providers.http import Host, Timeouts
 from tidewire.providers.refusals import refusal
@@ -92,12 +92,19 @@ class Hosted:
         return f"Hosted({self.name!r}, {self.host.address})"
 
     async def answer(self, request: Request, sink: Sink) -> None:
+        await self._attempts(request, sink, self._retries)
+
+    def once(self) -> Provider:
+        """The same without tries of its own, for whoever counts the tries."""
+        return Once(self)
+
+    async def _attempts(self, request: Request, sink: Sink, retries: int) -> None:
         began = self.host.clock()
         model = self.upstream(request.model)
         speaker = self.speaker(request)
         asked = speaker.ask(request, model)
         reason: Literal["start", "retry"] = "start"
-        for n in range(1, self._retries + 2):
+        for n in range(1, retries + 2):
             opening: list[Event] = [Attempt(n=n, provider=self.name, model=model, reason=reason)]
             if n == 1:
                 opening.append(Progress(stage="waiting", detail=f"waiting for {self.name}"))
@@ -107,7 +114,7 @@ class Hosted:
                 return
             except (UpstreamError, TimedOut) as error:
                 pause = _pause(error, n)
-                if n > self._retries or error.begun or pause is None:
+                if n > retries or error.begun or pause is None:
                     raise
             await asyncio.sleep(pause)
             reason = "retry"
@@ -201,6 +208,23 @@ class Hosted:
             ModelInfo(id=f"{self._prefix}{m.id}", provider=self.name, created=m.created, note=self._note)
             for m in self._speaker.models(body)
         ]
+
+
+class Once:
+    """A `Provider`: a host asked once for each answer. It belongs to the host, and is not closed by itself."""
+
+    def __init__(self, host: Hosted) -> None:
+        self.name = host.name
+        self._host = host
+
+    async def answer(self, request: Request, sink: Sink) -> None:
+        await self._host._attempts(request, sink, 0)  # noqa: SLF001 - the other half of the same thing
+
+    async def models(self) -> Sequence[ModelInfo]:
+        return await self._host.models()
+
+    async def close(self) -> None:
+        """The host is closed by its owner."""
 
 
 def _pause(error: UpstreamError | TimedOut, n: int) -> float | None:

@@ -169,6 +169,21 @@ class Host:
         """Connections kept for the next call."""
         return len(self._pool)
 
+    async def warm(self) -> float | None:
+        """Open a connection and keep it, where none is kept; the seconds that it took. Raises UpstreamError or TimedOut."""
+        if self.kept:
+            return None
+        loop = asyncio.get_running_loop()
+        began = self.clock()
+        connection = await self._connection(loop, fresh=True)
+        self._in_use -= 1
+        connection.asked, connection.reusable = (
+            1,
+            True,
+        )  # as one that has answered: if it has gone, the request takes another
+        self._pool.put(connection, loop)
+        return self.clock() - began
+
     async def close(self) -> None:
         """Let go of the kept connections; calls under way go on."""
         self._pool.close()

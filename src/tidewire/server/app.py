@@ -15,7 +15,7 @@ import uvicorn
 
 from tidewire.core.errors import SettingsError
 from tidewire.doors.connection import Bounds, configure
-from tidewire.server.assemble import House, house
+from tidewire.server.assemble import House, Source, house
 from tidewire.server.routes import router
 from tidewire.server.settings import Settings
 from tidewire.telemetry import logs
@@ -30,19 +30,21 @@ GARBAGE: Final = 500  # containers and collections since the last full one
 LAST_WRITES: Final = 5  # seconds that readers have to take the last bytes when the server stops
 
 
-def serve(settings: Settings, ready: Callable[[str], None] | None = None) -> None:
+def serve(settings: Settings, ready: Callable[[str], None] | None = None, source: Source | None = None) -> None:
     """Serve until SIGTERM or SIGINT; then take no new streams, let open ones end for drain_s, and stop. A second signal stops at once.
 
-    ready: called with the server's address once it listens. Raises SettingsError for what cannot be used.
+    ready: called with the server's address once it listens. source: where changed routes are read from. Raises SettingsError for what cannot be used.
     """
     logs.setup(settings.logging.level, settings.logging.format)
     with _listen(settings) as listener:
-        _run(_main(settings, listener, ready))
+        _run(_main(settings, listener, ready, source))
 
 
-async def _main(settings: Settings, listener: socket.socket, ready: Callable[[str], None] | None) -> None:
+async def _main(
+    settings: Settings, listener: socket.socket, ready: Callable[[str], None] | None, source: Source | None
+) -> None:
     port = listener.getsockname()[1]
-    async with house(settings, own_port=port) as parts:
+    async with house(settings, own_port=port, source=source) as parts:
 
         def settled(address: str) -> None:
             gc.collect()

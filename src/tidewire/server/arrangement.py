@@ -11,15 +11,22 @@ Wrapper = Callable[[Provider], Provider]
 
 
 class Arrangement:
-    """routes: providers made of providers, by the name that clients ask for; they come before models of the same name.
+    """routes: asked for each request, since they may be replaced: providers made of providers, by the name that clients ask
+    for; they come before models of the same name.
 
     wrappers: what is put around whatever answers, the innermost first. They are made for each request, and cost next to nothing.
     """
 
-    def __init__(self, catalogue: Catalogue, routes: Mapping[str, Provider], wrappers: Sequence[Wrapper] = ()) -> None:
+    def __init__(
+        self, catalogue: Catalogue, routes: Callable[[], Mapping[str, Provider]], wrappers: Sequence[Wrapper] = ()
+    ) -> None:
         self._catalogue = catalogue
-        self.routes = routes
+        self._routes = routes
         self._wrappers = wrappers
+
+    @property
+    def routes(self) -> Mapping[str, Provider]:
+        return self._routes()
 
     async def find(self, model: str) -> tuple[Provider, str]:
         """The provider, and the name by which it knows the model. Raises UnknownModel."""

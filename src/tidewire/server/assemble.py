@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import AsyncIterator
+import random
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -21,11 +22,13 @@ from tidewire.providers.extractive import Extractive
 from tidewire.providers.local_hosts import discover
 from tidewire.providers.simulated import Simulated
 from tidewire.retrieval.index import Index
+from tidewire.routing.table import Plan
 from tidewire.server.arrangement import Arrangement
 from tidewire.server.catalogue import Catalogue
 from tidewire.server.hosts import hosted, keys, spoken
 from tidewire.server.kinds import KINDS, Parts
 from tidewire.server.load import Load
+from tidewire.server.routebook import Routebook
 from tidewire.server.settings import Provider as Host
 from tidewire.server.settings import Settings
 from tidewire.stages.limit import Limit
@@ -39,6 +42,7 @@ from tidewire.telemetry.metrics import Metrics
 log = logging.getLogger("tidewire.server")
 
 SWEEP_EVERY: Final = 5.0  # seconds
+Source = tuple[Path, Callable[[], Mapping[str, Plan]]]
 
 
 class House(msgspec.Struct, frozen=True):
@@ -72,8 +76,11 @@ def projections(name: str) -> str:
 
 
 @contextlib.asynccontextmanager
-async def house(settings: Settings, *, own_port: int) -> AsyncIterator[House]:
-    """Everything behind the doors, started; all of it is stopped and stored when the context is left."""
+async def house(settings: Settings, *, own_port: int, source: Source | None = None) -> AsyncIterator[House]:
+    """Everything behind the doors, started; all of it is stopped and stored when the context is left.
+
+    source: the settings file, and what reads its routes anew; they are replaced when it changes.
+    """
     async with contextlib.AsyncExitStack() as stack:
         store = _log(settings)
         metrics = Metrics(store.size)
@@ -85,7 +92,10 @@ async def house(settings: Settings, *, own_port: int) -> AsyncIterator[House]:
             await _providers(settings, index, own_port), settings.models.aliases, settings.models.default
         )
         stack.push_async_callback(catalogue.close)
-        arranged = Arrangement(catalogue, routes={}, wrappers=())
+        book = Routebook(
+            settings.routes, catalogue, metrics, limit=settings.limits.stream_s, rng=random.Random(os.urandom(8))
+        )
+        arranged = Arrangement(catalogue, routes=lambda: book.current, wrappers=())
         admission = Admission(_limits(settings), load=lambda: load.share, held=lambda: store.size()[1])
         desk = Desk(
             store,
@@ -105,12 +115,26 @@ async def house(settings: Settings, *, own_port: int) -> AsyncIterator[House]:
         for part in (lag, load):
             part.start()
             stack.callback(part.stop)
-        sweeping = asyncio.create_task(_sweep(desk))
-        stack.callback(sweeping.cancel)
+        await book.warn()
+        for work in (_sweep(desk), book.keep_warm(), *((book.watch(*source),) if source else ())):
+            stack.callback(asyncio.create_task(work).cancel)
         try:
             yield House(settings, desk, catalogue, admission, metrics)
         finally:
             await desk.drain(0.0)
+
+
+@contextlib.asynccontextmanager
+async def offered(settings: Settings) -> AsyncIterator[Routebook]:
+    """The routes, and the models behind them, without a server: for a look at what is on offer."""
+    async with contextlib.AsyncExitStack() as stack:
+        index = Index(Path(settings.data) / "index.db")
+        stack.push_async_callback(index.close)
+        hosts = await _providers(settings, index, settings.server.port)
+        catalogue = Catalogue(hosts, settings.models.aliases, settings.models.default)
+        stack.push_async_callback(catalogue.close)
+        await catalogue.refresh()
+        yield Routebook(settings.routes, catalogue, Metrics(), limit=settings.limits.stream_s, rng=random.Random(0))
 
 
 def _log(settings: Settings) -> Log:

@@ -80,6 +80,8 @@ def _allowed(kind: inspect.Type, unit: str = "") -> str:
             return f"{noun} {low} {high if kind.le is not None else ''}".strip() + (f" ({unit})" if unit else "")
         case inspect.LiteralType():
             return "one of " + ", ".join(str(value) for value in kind.values)
+        case inspect.ListType(item_type=inspect.StructType()):
+            return "a list of tables"
         case inspect.ListType():
             return "a list of texts"
         case inspect.DictType():
@@ -91,6 +93,8 @@ def _allowed(kind: inspect.Type, unit: str = "") -> str:
 
 def toml(value: Any) -> str:
     """The value as TOML."""
+    if isinstance(value, msgspec.Struct):
+        value = msgspec.to_builtins(value)
     if isinstance(value, dict):
         return "{" + ", ".join(f"{toml(key)} = {toml(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list):

@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from tidewire.core.errors import SettingsError
 from tidewire.core.request import DisconnectPolicy
+from tidewire.routing.table import Plan, fault
 
 SECRETS: Final = frozenset({"api_key"})
 _USERINFO: Final = re.compile(r"//[^/@\s]+@")
@@ -213,6 +214,7 @@ class Settings(Group, frozen=True):
     retrieval: Retrieval = Retrieval()
     models: Models = Models()
     providers: Annotated[dict[str, Provider], Meta(description="Model hosts by name.")] = {}
+    routes: Annotated[dict[str, Plan], Meta(description="Names that several models answer to.")] = {}
 
     @property
     def index_path(self) -> Path:
@@ -267,3 +269,6 @@ def check(settings: Settings) -> None:
                 "address up to and including /v1",
                 param=f"providers.{name}.base_url",
             )
+    if amiss := fault(settings.routes):
+        name, sentence = amiss
+        raise SettingsError(f"routes.{name}{sentence}", param=f"routes.{name}")

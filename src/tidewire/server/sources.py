@@ -154,7 +154,7 @@ def _known(given: _Given) -> Setting:
 def _nearest(given: _Given) -> str:
     names = [setting.path for setting in describe()]
     parts = given.path.split(".")
-    if len(parts) > 2 and parts[0] == "providers":
+    if len(parts) > 2 and parts[0] in ("providers", "routes"):
         names = [name.replace(ANY, parts[1]) for name in names]
     near = difflib.get_close_matches(given.path, names, n=1, cutoff=0.0)[0]
     same = [name for name in names if name.rpartition(".")[2] == parts[-1]]  # the right name in the wrong table
@@ -176,9 +176,11 @@ def _read(setting: Setting, given: _Given) -> Any:
             value = {"1": "true", "0": "false"}.get(value, value.lower())
     try:
         return msgspec.convert(value, setting.annotation, strict=not given.text)
-    except msgspec.ValidationError:
+    except msgspec.ValidationError as wrong:
         name = given.source if given.source.startswith(PREFIX) else f"{given.path} ({given.source})"
         shown = masked(given.path.rpartition(".")[2], given.value)
+        if "tables" in setting.allowed:  # what is amiss in one of them, rather than all of it
+            raise SettingsError(f"{name} must be {setting.allowed}: {wrong}", param=given.path) from None
         raise SettingsError(f"{name} is {shown!r}; it must be {setting.allowed}", param=given.path) from None
 
 

@@ -36,7 +36,7 @@ class Labels:
 
 
 class Metrics(Collector):
-    """Counts what the rooms report; implements core.meter.Meter.
+    """Counts what the rooms report; implements core.meter.Meter and RouteMeter.
 
     log_size: gives the streams and bytes held by the log, asked at each reading.
     """
@@ -57,6 +57,10 @@ class Metrics(Collector):
         self.errors: Counter[str] = Counter()
         self.upstream_errors: Counter[tuple[str, str]] = Counter()
         self.refusals: Counter[str] = Counter()
+        self.tries: Counter[tuple[str, str]] = Counter()
+        self.try_failures: Counter[tuple[str, str, str]] = Counter()
+        self.breakers: dict[str, str] = {}
+        self.dials: dict[str, float] = {}
         # Instance attributes, so that the hot ones cost no further call.
         self.gap = self.gaps.observe
         self.cancelled = self.cancels.observe
@@ -100,6 +104,20 @@ class Metrics(Collector):
     def refused(self, code: str) -> None:
         self.refusals[self._code(code)] += 1
 
+    # core.meter.RouteMeter
+
+    def tried(self, route: str, model: str) -> None:
+        self.tries[route, model] += 1
+
+    def try_failed(self, route: str, model: str, code: str) -> None:
+        self.try_failures[route, model, self._code(code)] += 1
+
+    def breaker(self, model: str, state: str) -> None:
+        self.breakers[model] = state
+
+    def warmed(self, provider: str, seconds: float) -> None:
+        self.dials[self._provider(provider)] = seconds
+
     def render(self) -> bytes:
         """The text that Prometheus reads; its type is CONTENT_TYPE."""
         return generate_latest(self._registry)
@@ -127,6 +145,17 @@ class Metrics(Collector):
             self.upstream_errors,
         )
         yield _counter("tidewire_refusals", "Requests refused before a stream began.", ("code",), self.refusals)
+        yield _counter("tidewire_route_tries", "Requests that routes sent.", ("route", "model"), self.tries)
+        yield _counter(
+            "tidewire_route_failures", "Those of them that failed.", ("route", "model", "code"), self.try_failures
+        )
+        yield _states("tidewire_breaker_open", "1: not asked for a while; 0.5: one probe at a time.", self.breakers)
+        dialled = GaugeMetricFamily(
+            "tidewire_dial_seconds", "What the last connection opened beforehand took.", labels=("provider",)
+        )
+        for provider, seconds in self.dials.items():
+            dialled.add_metric([provider], seconds)
+        yield dialled
         yield _histogram(
             "tidewire_first_token_seconds",
             "From a stream's opening to its first token.",
@@ -147,7 +176,19 @@ def _gauge(name: str, text: str, value: float) -> Metric:
     return GaugeMetricFamily(name, text, value=value)
 
 
-def _counter(name: str, text: str, labels: tuple[str, ...], values: Counter[str] | Counter[tuple[str, str]]) -> Metric:
+def _states(name: str, text: str, states: dict[str, str]) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=("model",))
+    for model, state in states.items():
+        family.add_metric([model], {"open": 1.0, "half_open": 0.5}.get(state, 0.0))
+    return family
+
+
+def _counter(
+    name: str,
+    text: str,
+    labels: tuple[str, ...],
+    values: Counter[str] | Counter[tuple[str, str]] | Counter[tuple[str, str, str]],
+) -> Metric:
     family = CounterMetricFamily(name, text, labels=labels)
     for key, value in values.items():
         family.add_metric([key] if isinstance(key, str) else list(key), value)

@@ -1,0 +1,229 @@
+"""A route: a name that several models answer to. Before the first token, one candidate after another is tried.
+
+What it keeps: content is never asked for a second time once some has passed; tries beyond the first stay within the
+budget; none begins that is not likely to speak before the deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from tidewire.core.errors import BadRequest, TidewireError, UnknownModel, UpstreamError
+from tidewire.core.events import Notice
+from tidewire.core.meter import RouteMeter
+from tidewire.core.ports import ModelInfo, Provider, Sink
+from tidewire.core.request import Request
+from tidewire.routing.budget import Budget
+from tidewire.routing.choose import prefix, ranked
+from tidewire.routing.health import Healths
+from tidewire.routing.table import Candidate, Needs, Plan, lacks, needs
+from tidewire.routing.trying import Numbered, Reason, Try, asked_as, blames_request, told
+
+Find = Callable[[str], Awaitable[tuple[Provider, str]]]
+
+PATIENCE: Final = 5.0  # seconds: a host that asks for a longer pause is not waited for
+DEGRADED: Final = "degraded"
+
+
+class Route:
+    """A `Provider`. find: the provider behind a model's name, and the name by which it knows it; raises UnknownModel.
+
+    limit: seconds for an answer whose request sets no time limit. rng, clock: given, so that a seed tells all.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        plan: Plan,
+        *,
+        find: Find,
+        healths: Healths,
+        budget: Budget,
+        meter: RouteMeter,
+        rng: random.Random,
+        clock: Callable[[], float],
+        limit: float = 1800.0,
+    ) -> None:
+        self.name = name
+        self.plan = plan
+        self.find = find
+        self.healths = healths
+        self.budget = budget
+        self.meter = meter
+        self.rng = rng
+        self.clock = clock
+        self.limit = limit
+
+    async def answer(self, request: Request, sink: Sink) -> None:
+        await _Answering(self, request, sink).run()
+
+    async def models(self) -> Sequence[ModelInfo]:
+        names = ", ".join(c.model for c in self.plan.candidates)
+        return [ModelInfo(id=self.name, provider="route", note=f"a route to {names}")]
+
+    async def close(self) -> None:
+        """The providers behind it belong to others."""
+
+    def able(self, request: Request, need: Needs) -> list[Candidate]:
+        """Candidates that may and can. Raises BadRequest that names the capability that is missing."""
+        allowed = [c for c in self.plan.candidates if not c.tenants or request.tenant in c.tenants]
+        if self.plan.regions:
+            allowed = [c for c in allowed if c.region in self.plan.regions]
+        if not allowed:
+            raise UnknownModel(f"the route {self.name!r} has no model for this tenant", param="model")
+        found = [c for c in allowed if not lacks(c, need)]
+        if not found:
+            missing = " and ".join(sorted({lacks(c, need) for c in allowed}))
+            raise BadRequest(
+                f"no model of the route {self.name!r} has {missing}, which this request needs; leave it out, or name another model",
+                code="unsupported_value",
+                param="tools" if missing == "tools" else "messages",
+            )
+        return found
+
+
+class _Answering:
+    """One answer of a route."""
+
+    def __init__(self, route: Route, request: Request, sink: Sink) -> None:
+        self._route = route
+        self._request = request
+        self._sink = Numbered(sink)
+        self._now = route.clock
+        began = self._now()
+        self._deadline = began + min(request.time_limit or route.limit, route.limit)
+        self._tries = 0  # that reached a host
+        self._others = 0  # candidates after the first
+        self._again = 0
+        self._errors: dict[str, TidewireError] = {}  # by candidate, its last one
+        self._last: TidewireError | None = None
+        self._unsaid: BadRequest | None = None  # what a host's protocol has no words for
+        self._left: list[Candidate] = []
+        self._failed: list[Candidate] = []
+
+    async def run(self) -> None:
+        route, request = self._route, self._request
+        need = needs(request)
+        able = route.able(request, need)
+        now = self._now()
+        route.budget.request(now)
+        key = prefix(request) if route.plan.sticky else b""
+        self._left = ranked(route.plan, able, need, healths=route.healths, rng=route.rng, now=now, key=key)
+        while (step := self._next()) is not None:
+            candidate, reason, pause = step
+            if pause:
+                await asyncio.sleep(pause)
+            if await self._tried(candidate, reason):
+                return
+        await self._give_up(able)
+
+    def _next(self) -> tuple[Candidate, Reason, float] | None:
+        """Whom to ask now, why, and after how many seconds: others before the same again."""
+        now, plan = self._now(), self._route.plan
+        if self._last is not None and blames_request(self._last):
+            return None
+        while self._left and (not self._tries or self._others < plan.fallbacks):
+            candidate = self._left.pop(0)
+            if not self._route.healths[candidate.model].breaker.allows(now) or not self._in_time(candidate, 0.0):
+                continue
+            if not self._tries:
+                return candidate, "start", 0.0
+            if not self._route.budget.take(now):
+                return None
+            self._others += 1
+            return candidate, "fallback", 0.0
+        if self._again >= plan.retries or not self._tries:
+            return None
+        waits = ((self._pause(c), c) for c in self._failed)
+        open_to = [(wait, c) for wait, c in waits if wait is not None and self._in_time(c, wait)]
+        if not open_to or not self._route.budget.take(now):
+            return None
+        wait, candidate = min(open_to, key=lambda pair: pair[0])
+        self._again += 1
+        return candidate, "retry", wait
+
+    def _in_time(self, candidate: Candidate, wait: float) -> bool:
+        """Whether a try begun then is likely to speak before the deadline. The first is given the benefit of the doubt."""
+        now = self._now()
+        typical = self._route.healths[candidate.model].times.quantile(0.5, now) if self._tries else None
+        return now + wait + (typical or 0.0) < self._deadline
+
+    def _pause(self, candidate: Candidate) -> float | None:
+        """Seconds until a candidate that failed may be tried again, with jitter; None: not in this answer."""
+        error = self._errors[candidate.model]
+        if not error.retryable or not self._route.healths[candidate.model].breaker.allows(self._now()):
+            return None
+        if error.retry_after is not None:
+            return error.retry_after + self._route.rng.uniform(0, 0.1) if error.retry_after <= PATIENCE else None
+        return min(2.0, 0.1 * 2.0 ** (self._again + 1)) * self._route.rng.uniform(0.5, 1.0)
+
+    async def _tried(self, candidate: Candidate, reason: Reason) -> bool:
+        """True once the answer is whole. False where another candidate may be tried: nothing was said, and why is kept."""
+        route = self._route
+        health = route.healths[candidate.model]
+        try:
+            provider, name = await route.find(candidate.model)
+        except UnknownModel as error:
+            self._remember(candidate, error)
+            return False
+        if not health.breaker.allows(self._now()):  # opened while its provider was looked for
+            return False
+        wait = min(route.plan.first_token_s, self._deadline - self._now())
+        if wait <= 0:
+            return False
+        self._sink.reason = reason
+        before = self._sink.n
+        one = Try(route.name, route.plan, candidate.model, health=health, meter=route.meter, clock=route.clock)
+        try:
+            await one.run(provider, asked_as(self._request, name), self._sink, first_token=wait)
+        except TidewireError as error:
+            self._tries += self._sink.n > before or not isinstance(error, BadRequest)
+            if error.begun:
+                raise
+            if isinstance(error, BadRequest) and error.kind == "unsupported_value" and self._sink.n == before:
+                self._unsaid = error  # no host was asked: what this one's protocol cannot say, another's may
+                return False
+            self._remember(candidate, error)
+            return False
+        return True
+
+    def _remember(self, candidate: Candidate, error: TidewireError) -> None:
+        self._last = self._errors[candidate.model] = error
+        if candidate not in self._failed:
+            self._failed.append(candidate)
+
+    async def _give_up(self, able: Sequence[Candidate]) -> None:
+        """No candidate answered: the model for such a time does, or the error says what was tried."""
+        last = self._last
+        if last is None and self._unsaid is not None:
+            raise self._unsaid
+        if last is not None and blames_request(last):
+            raise last
+        degrade = self._route.plan.degrade
+        if degrade and self._deadline > self._now():
+            self._sink.feed(
+                [
+                    Notice(
+                        code=DEGRADED, message=f"no model of {self._route.name} can answer now; {degrade} does instead"
+                    )
+                ]
+            )
+            if await self._tried(Candidate(model=degrade), "fallback"):
+                return
+            last = self._last
+        if last is not None:
+            tries = f"{self._tries} {'try' if self._tries == 1 else 'tries'}"
+            models = f"{len(self._failed)} model{'s' * (len(self._failed) != 1)}"
+            raise told(last, f"the route {self._route.name!r} gave up after {tries} at {models}")
+        now = self._now()
+        wait = min((self._route.healths[c.model].breaker.wait(now) for c in able), default=0.0)
+        error = UpstreamError(
+            f"no model of the route {self._route.name!r} is asked now, since they failed of late; try again in {wait:.0f} s",
+            code="upstream_unavailable",
+            retry_after=max(1.0, round(wait, 1)),
+        )
+        error.status = 503
+        raise error

@@ -1,0 +1,175 @@
+"""One try at one candidate: its attempts numbered with all the others of the answer, its health and breaker kept."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import msgspec
+
+from tidewire.core.errors import BadRequest, Overloaded, TidewireError, TimedOut, UpstreamError
+from tidewire.core.events import Attempt, Delta, Event
+from tidewire.core.meter import RouteMeter
+from tidewire.core.ports import Provider, Sink
+from tidewire.core.request import Request
+from tidewire.routing.health import Health
+from tidewire.routing.listening import Listening
+from tidewire.routing.table import Plan
+
+Reason = Literal["start", "retry", "fallback", "continuation", "hedge"]
+
+
+class Numbered:
+    """Passes on what it hears with one count of attempts, however many providers feed it one after another. n: so far."""
+
+    __slots__ = ("_sink", "n", "reason")
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self.n = 0
+        self.reason: Reason = "start"  # of the try that begins next
+
+    def feed(self, events: Sequence[Event]) -> None:
+        if len(events) != 1 or type(events[0]) is not Delta:
+            events = [self._counted(e) if isinstance(e, Attempt) else e for e in events]
+        self._sink.feed(events)
+
+    def _counted(self, event: Attempt) -> Attempt:
+        self.n += 1
+        reason = self.reason if event.reason == "start" else event.reason
+        return Attempt(n=self.n, provider=event.provider, model=event.model, reason=reason)
+
+    @property
+    def full(self) -> bool:
+        return self._sink.full
+
+    async def room(self) -> None:
+        await self._sink.room()
+
+
+class Waiting(Listening):
+    """Says once, by `spoke`, that content has come."""
+
+    __slots__ = ("_spoke",)
+
+    def __init__(self, sink: Sink, spoke: Callable[[], None]) -> None:
+        super().__init__(sink)
+        self._spoke = spoke
+
+    def feed(self, events: Sequence[Event]) -> None:
+        before = self.begun
+        super().feed(events)
+        if self.begun and not before:
+            self._spoke()
+
+
+class Try:
+    """heard: what came of it. model: the candidate's name in the route."""
+
+    def __init__(
+        self, route: str, plan: Plan, model: str, *, health: Health, meter: RouteMeter, clock: Callable[[], float]
+    ) -> None:
+        self.model = model
+        self.heard: Waiting | None = None
+        self._route = route
+        self._plan = plan
+        self._health = health
+        self._meter = meter
+        self._clock = clock
+        self._probe = False
+        self._timer: asyncio.Timeout | None = None
+        self._began = 0.0
+
+    async def run(self, provider: Provider, request: Request, sink: Sink, *, first_token: float) -> None:
+        """Returns at the end of the answer. Raises what the provider does, with `begun` set where content had passed; and
+        TimedOut when the first token has not come after `first_token` seconds.
+        """
+        health = self._health
+        self._began = self._clock()
+        self._probe = health.breaker.begin(self._began)
+        self._meter.tried(self._route, self.model)
+        heard = self.heard = Waiting(sink, self._spoke)
+        health.in_flight += 1
+        health.tries += 1
+        try:
+            try:
+                async with asyncio.timeout(first_token) as self._timer:
+                    await provider.answer(request, heard)
+            except TimeoutError:
+                raise TimedOut(
+                    f"{self.model} had said nothing after {first_token:g} s; try again, or ask a quicker model",
+                    code="upstream_first_token_timeout",
+                ) from None
+            if heard.finish is None:
+                raise UpstreamError(f"{self.model} ended its answer without saying why", code="upstream_unfinished")
+            if not heard.begun:
+                self._spoke()  # an answer without a word is one
+        except TidewireError as error:
+            if heard.finish is not None:
+                return  # it was whole before this
+            error.begun = error.begun or heard.begun
+            self._failed(error)
+            raise
+        except Exception:
+            self._failed(None)
+            raise
+        finally:
+            health.in_flight -= 1
+            health.breaker.dropped(probe=self._probe)
+            self._meter.breaker(self.model, health.breaker.state(self._clock()))
+
+    def _spoke(self) -> None:
+        if self._timer is not None and not self._timer.expired():
+            self._timer.reschedule(None)
+        now = self._clock()
+        after = now - self._began
+        self._health.spoke(after, now)
+        if after > self._plan.slow_s:
+            self._break(now)
+        else:
+            self._health.breaker.succeeded(now, probe=self._probe)
+        self._probe = False
+
+    def _failed(self, error: TidewireError | None) -> None:
+        now = self._clock()
+        self._meter.try_failed(self._route, self.model, "internal_error" if error is None else error.kind)
+        if error is not None and blames_request(error):
+            if self._probe:
+                self._health.breaker.succeeded(now, probe=True)  # a host that reads requests and refuses them is well
+                self._probe = False
+            return
+        self._health.erred(now - self._began, now)
+        self._break(now)
+        self._probe = False
+
+    def _break(self, now: float) -> None:
+        plan = self._plan
+        self._health.breaker.failed(now, probe=self._probe, share=plan.break_share, pause=plan.break_s)
+
+
+def blames_request(error: TidewireError) -> bool:
+    """Whether another host would refuse it too. A key, a quota or a model that is not there is the host's own matter."""
+    if isinstance(error, BadRequest):
+        return True
+    if isinstance(error, UpstreamError | TimedOut | Overloaded):
+        return error.kind == "upstream_refused" or error.status in (400, 413, 422)
+    return not error.retryable and error.status < 500 and error.status != 404
+
+
+def told(error: TidewireError, more: str) -> TidewireError:
+    """The same error with more in its sentence."""
+    message = f"{error.message}; {more}"
+    found: TidewireError
+    if isinstance(error, UpstreamError):
+        found = UpstreamError(
+            message, code=error.kind, retry_after=error.retry_after, upstream_status=error.upstream_status
+        )
+    else:
+        found = type(error)(message, code=error.kind, param=error.param, retry_after=error.retry_after)
+    found.status, found.retryable, found.begun = error.status, error.retryable, error.begun
+    return found
+
+
+def asked_as(request: Request, model: str) -> Request:
+    return msgspec.structs.replace(request, model=model)

@@ -1,0 +1,142 @@
+"""The routes in force: made from the settings, made anew when the file changes, kept warm."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from tidewire.core.errors import SettingsError, TidewireError, UnknownModel
+from tidewire.core.meter import RouteMeter
+from tidewire.core.ports import Provider
+from tidewire.providers.hosted import Hosted
+from tidewire.routing.budget import Budget
+from tidewire.routing.health import Healths
+from tidewire.routing.route import Route
+from tidewire.routing.table import Plan
+from tidewire.server.catalogue import Catalogue
+
+log = logging.getLogger("tidewire.routes")
+
+LOOK_EVERY: Final = 2.0  # seconds between two looks at the file
+WARM_EVERY: Final = 10.0  # seconds: less than the time for which most hosts keep a silent connection
+
+
+class Routebook:
+    """current: the routes by name. Replaced whole; answers under way keep theirs, and what is known of each model stays.
+
+    reread: the plans as the file has them now; raises SettingsError.
+    """
+
+    def __init__(
+        self, plans: Mapping[str, Plan], catalogue: Catalogue, meter: RouteMeter, *, limit: float, rng: random.Random
+    ) -> None:
+        self._catalogue = catalogue
+        self._meter = meter
+        self._limit = limit
+        self._rng = rng
+        self._clock = asyncio.get_running_loop().time
+        self.healths = Healths()
+        self._budgets: dict[str, Budget] = {}
+        self._plans: dict[str, Plan] = {}
+        self.current: dict[str, Provider] = {}
+        self.put(plans)
+
+    def put(self, plans: Mapping[str, Plan]) -> None:
+        self._plans = dict(plans)
+        for name, plan in plans.items():
+            self._budgets.setdefault(name, Budget(plan.retry_share)).share = plan.retry_share
+        self._budgets = {name: self._budgets[name] for name in plans}
+        self.current = {name: self._route(name, plan) for name, plan in plans.items()}
+
+    async def find(self, model: str) -> tuple[Provider, str]:
+        """What a candidate stands for: another route, or a host that is asked once, since the route counts the tries."""
+        if (route := self.current.get(model)) is not None:
+            return route, model
+        provider, name = await self._catalogue.find(model)
+        return (provider.once() if isinstance(provider, Hosted) else provider), name
+
+    async def missing(self) -> list[tuple[str, str]]:
+        """Routes and their candidates that are not on offer now."""
+        found: list[tuple[str, str]] = []
+        for name, plan in self._plans.items():
+            for model in plan.names:
+                try:
+                    await self.find(model)
+                except UnknownModel:
+                    found.append((name, model))
+        return found
+
+    async def warn(self) -> None:
+        for route, model in await self.missing():
+            log.warning("a route names a model that is not on offer", extra={"route": route, "model": model})
+
+    async def watch(self, file: Path, reread: Callable[[], Mapping[str, Plan]]) -> None:
+        """Never returns. A file that cannot be used changes nothing, and the log says why."""
+        seen = _state(file)
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            if (now := _state(file)) == seen:
+                continue
+            seen = now
+            try:
+                plans = await asyncio.get_running_loop().run_in_executor(None, reread)
+            except SettingsError as error:
+                log.warning("the changed settings cannot be used; the routes stay as they were", extra={"error": error})
+                continue
+            except Exception:  # supervisor boundary: the next change is looked at
+                log.exception("the changed settings could not be read; the routes stay as they were")
+                continue
+            if plans != self._plans:
+                self.put(plans)
+                log.info("the routes were replaced", extra={"count": len(plans)})
+                await self.warn()
+
+    async def keep_warm(self) -> None:
+        """Never returns. Opens a connection to each host that a warm route may ask, where none is kept."""
+        while True:
+            hosts: dict[str, Hosted] = {}
+            for plan in self._plans.values():
+                for model in plan.names if plan.warm else ():
+                    try:
+                        provider, _ = await self._catalogue.find(model)
+                    except UnknownModel:
+                        continue  # another route, or not on offer: `warn` has said so
+                    if isinstance(provider, Hosted):
+                        hosts[provider.name] = provider
+            await asyncio.gather(*(self._warm(host) for host in hosts.values()))
+            await asyncio.sleep(WARM_EVERY)
+
+    async def _warm(self, provider: Hosted) -> None:
+        try:
+            took = await provider.host.warm()
+        except TidewireError as error:
+            log.debug("a host could not be reached beforehand", extra={"provider": provider.name, "code": error.kind})
+            return
+        if took is not None:
+            self._meter.warmed(provider.name, took)
+
+    def _route(self, name: str, plan: Plan) -> Route:
+        return Route(
+            name,
+            plan,
+            find=self.find,
+            healths=self.healths,
+            budget=self._budgets[name],
+            meter=self._meter,
+            rng=self._rng,
+            clock=self._clock,
+            limit=self._limit,
+        )
+
+
+def _state(file: Path) -> tuple[int, int]:
+    """What changes when the file does; 0, 0 while there is none."""
+    try:
+        found = file.stat()
+    except OSError:
+        return 0, 0
+    return found.st_mtime_ns, found.st_size
