@@ -17,7 +17,9 @@ from starlette.types import Receive, Scope, Send
 from tidewire.core.errors import BadRequest, Conflict, InternalError, Overloaded, TidewireError, Unauthorized
 from tidewire.core.meter import Meter
 from tidewire.core.ports import Cursor, Desk, Dialect
+from tidewire.core.request import ToolResult
 from tidewire.doors.access import Access
+from tidewire.doors.turns import Turns
 
 log = logging.getLogger("tidewire.door")
 
@@ -34,6 +36,8 @@ class _Frame(msgspec.Struct, forbid_unknown_fields=True):
     stream: str | None = None
     after: int = 0
     key: str | None = None
+    go_on: str | None = msgspec.field(name="continue", default=None)
+    results: list[ToolResult] = []
 
 
 _frames = msgspec.json.Decoder(_Frame)
@@ -96,6 +100,7 @@ class _Socket:
         self._receive = receive
         self._send = send
         self._tenant: str | None = None
+        self._turns = Turns(door.frame_bytes)
         self._readings: dict[str, Cursor | None] = {}  # None while it is being set up
         self._replies: list[bytes] = []
         self._news = asyncio.Event()
@@ -183,11 +188,18 @@ class _Socket:
 
     async def _start(self, frame: _Frame, tenant: str) -> None:
         self._check_room(_need(frame.id, "id"))
-        if not bytes(frame.request):
-            raise BadRequest("start needs a request, as POST /v1/streams takes it", param="request")
-        request, _ = self._door.native.parse(bytes(frame.request), {})
-        request.tenant = tenant
+        if bool(bytes(frame.request)) == (frame.go_on is not None):
+            raise BadRequest(
+                "start needs a request, as POST /v1/streams takes it, or continue with results, one of the two",
+                param="request",
+            )
+        if frame.go_on is not None:
+            request = await self._turns.go_on(self._door.desk, tenant, frame.go_on, frame.results)
+        else:
+            request, _ = self._door.native.parse(bytes(frame.request), {})
+            request.tenant = tenant
         meta = await self._door.desk.start(request)
+        self._turns.keep(tenant, meta.stream, request)
         await self._follow(frame, tenant, meta.stream, 0)
 
     async def _follow(self, frame: _Frame, tenant: str, stream: str, after: int) -> None:
