@@ -18,6 +18,7 @@ import struct
 from collections.abc import AsyncIterator
 from typing import Any
 
+from tidewire.routing.table import Plan
 from tidewire.server.app import Server
 from tidewire.server.assemble import House, house
 from tidewire.server.settings import Limits, Log, Models, Provider, Settings, Streams
@@ -69,6 +70,7 @@ async def serving(
     limits: Limits | None = None,
     streams: Streams | None = None,
     server: ServerSettings | None = None,
+    routes: dict[str, Plan] | None = None,
 ) -> AsyncIterator[Served]:
     """hosts: name to base_url of hosts that speak Chat Completions, each with the model <name>/m."""
     known = {
@@ -82,6 +84,7 @@ async def serving(
         limits=limits or Limits(busy=10.0),
         streams=streams or Streams(),
         server=server or ServerSettings(),
+        routes=routes or {},
     )
     with socket.create_server(("127.0.0.1", 0), backlog=2048) as listener:
         port = listener.getsockname()[1]

@@ -1,0 +1,163 @@
+"""Routes of a whole server: hosts behind sockets, a table that changes while it runs, connections opened beforehand."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+
+import pytest
+from click.testing import CliRunner
+
+from serving import serving
+from tidewire.cli.main import main
+from tidewire.core.errors import SettingsError
+from tidewire.routing.table import Candidate, Plan
+from tidewire.server import routebook
+from tidewire.server.assemble import house
+from tidewire.server.settings import Provider
+from tidewire.server.sources import load
+from upstream import Upstream, refuses, says
+
+ASKED = {"model": "quick", "messages": [{"role": "user", "content": "Hi"}]}
+
+
+def plan(*models, choose="order", **more):
+    return Plan(candidates=[Candidate(model=m) for m in models], choose=choose, **more)
+
+
+async def asked(served, model="quick"):
+    status, _, body = await served.ask("POST", "/v1/chat/completions", {**ASKED, "model": model})
+    return status, json.loads(body)
+
+
+async def test_a_host_that_is_down_is_not_seen_and_is_asked_once_for_each_request(tmp_path):
+    async with Upstream(refuses(503)) as down, Upstream(says("All ", "is well.")) as well:
+        hosts = {"down": down.url + "/v1", "well": well.url + "/v1"}
+        providers = {n: Provider(base_url=u, models=["m"], retries=3) for n, u in hosts.items()}
+        async with serving(tmp_path, providers=providers, routes={"quick": plan("down/m", "well/m")}) as served:
+            status, body = await asked(served)
+            assert status == 200
+            assert body["choices"][0]["message"]["content"] == "All is well."
+            assert len(down.calls) == 1, "the route counts the tries, not the host"
+            status, _, listed = await served.ask("GET", "/v1/models")
+            assert json.loads(listed)["data"][0]["id"] == "quick"
+            metrics = (await served.ask("GET", "/metrics"))[2].decode()
+            assert 'tidewire_route_tries_total{model="down/m",route="quick"} 1.0' in metrics
+            assert (
+                'tidewire_route_failures_total{code="upstream_unavailable",model="down/m",route="quick"} 1.0' in metrics
+            )
+            assert 'tidewire_breaker_open{model="down/m"} 0.0' in metrics
+
+
+async def test_when_no_host_answers_the_last_error_is_the_clients(tmp_path):
+    async with Upstream(refuses(503)) as down:
+        routes = {"quick": plan("down/m", retries=0)}
+        async with serving(tmp_path, hosts={"down": down.url + "/v1"}, routes=routes) as served:
+            status, body = await asked(served)
+            assert status == 502
+            assert body["error"]["message"].endswith("the route 'quick' gave up after 1 try at 1 model")
+
+
+async def test_documents_answer_when_no_model_can(tmp_path):
+    async with Upstream(refuses(503)) as down:
+        routes = {"quick": plan("down/m", retries=0, degrade="extractive")}
+        async with serving(tmp_path, hosts={"down": down.url + "/v1"}, routes=routes) as served:
+            status, _, body = await served.ask("POST", "/v1/streams", {"model": "quick", "input": "Hi"})
+            assert status == 200
+            assert b'"code":"degraded"' in body
+            assert b'"status":"completed"' in body
+
+
+TABLE = """
+[models]
+discover = false
+[providers.a]
+kind = "simulated"
+models = ["a1", "a2"]
+[routes.quick]
+candidates = [{{model = "{model}"}}]
+{more}
+"""
+
+
+async def test_the_table_changes_while_the_server_runs_and_a_bad_one_changes_nothing(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(routebook, "LOOK_EVERY", 0.01)
+    file = tmp_path / "tidewire.toml"
+
+    def write(text):
+        file.write_text(text)
+        stamp = file.stat().st_mtime_ns + next(ticks)
+        os.utime(file, ns=(stamp, stamp))
+
+    ticks = iter(range(10**6, 10**8, 10**6))
+    write(TABLE.format(model="a1", more=""))
+
+    def read():
+        return load(file, flags={"data": str(tmp_path)}).settings
+
+    async with house(read(), own_port=0, source=(file, lambda: read().routes)) as parts:
+
+        async def until(true):
+            async with asyncio.timeout(10):
+                while not true(await parts.desk.models()):
+                    await asyncio.sleep(0.01)
+
+        await until(lambda models: models[0].note == "a route to a1")
+        write(TABLE.format(model="a2", more='[routes.other]\ncandidates = [{model = "quick"}]\n'))
+        await until(lambda models: models[0].note == "a route to a2" and models[1].id == "other")
+        for bad in (
+            "[routes.quick\n",
+            TABLE.format(model="quick", more=""),
+            TABLE.format(model="a1", more="choose = 3"),
+        ):
+            caplog.clear()
+            write(bad)
+            async with asyncio.timeout(10):
+                while "cannot be used" not in caplog.text:
+                    await asyncio.sleep(0.01)
+            assert (await parts.desk.models())[0].note == "a route to a2"
+        write(TABLE.format(model="gone", more=""))
+        await until(lambda models: models[0].note == "a route to gone")
+        assert any(getattr(r, "model", "") == "gone" for r in caplog.records)
+
+
+async def test_a_connection_is_there_before_the_first_request(tmp_path):
+    async with Upstream(says("Hi.")) as host:
+        routes = {"quick": plan("warm/m", warm=True)}
+        async with serving(tmp_path, hosts={"warm": host.url + "/v1"}, routes=routes) as served:
+            async with asyncio.timeout(10):
+                while b"tidewire_dial_seconds{" not in (await served.ask("GET", "/metrics"))[2]:
+                    await asyncio.sleep(0.01)
+            assert host.calls == []
+            assert (await asked(served))[0] == 200
+            assert host.connections == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[routes.a]\ncandidates = [{model = "b"}]\n[routes.b]\ncandidates = [{model = "a"}]\n', "a -> b -> a"),
+        ('[routes.a]\ncandidates = [{model = "b", vison = true}]\n', "vison"),
+        ('[routes.a]\ncandidates = [{model = "b", weight = 0}]\n', "weight"),
+        ('[routes.a]\nchose = "order"\n', "routes.a.choose"),
+        ('[routes.a]\nchoose = "best"\n', "one of latency, order, price, weights"),
+        ('[routes.a]\nchoose = "order"\n', "has no candidates"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_said_at_the_start(tmp_path, text, said):
+    file = tmp_path / "tidewire.toml"
+    file.write_text(text)
+    with pytest.raises(SettingsError) as caught:
+        load(file)
+    assert said in caught.value.message
+
+
+def test_the_doctor_says_which_candidates_are_not_on_offer(tmp_path):
+    file = tmp_path / "tidewire.toml"
+    file.write_text(TABLE.format(model="a1", more='[routes.two]\ncandidates = [{model = "quick"}, {model = "gone"}]\n'))
+    said = CliRunner().invoke(main, ["doctor", "--config", str(file), "--data", str(tmp_path / "d")]).output
+    assert "route quick: 1 candidates on offer" in said
+    assert "route two: not on offer: gone" in said
+    shown = CliRunner().invoke(main, ["config", "--changed", "--config", str(file)]).output
+    assert 'routes.quick.candidates = [{"model" = "a1"}]' in shown
