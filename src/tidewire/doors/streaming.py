@@ -11,6 +11,7 @@ from tidewire.core.ports import Desk, Dialect, Meta
 from tidewire.core.request import Request
 from tidewire.core.sse import comment
 from tidewire.doors.call import Call
+from tidewire.doors.deadline import time_limit
 from tidewire.doors.pump import Pump
 
 HEADERS: Final = [("cache-control", "no-cache, no-transform"), ("x-accel-buffering", "no")]
@@ -43,6 +44,8 @@ class Streaming:
 
     async def open(self, call: Call, request: Request) -> Meta:
         request.tenant = call.tenant
+        if request.time_limit is None:
+            request.time_limit = time_limit(call.headers)
         return await self.desk.start(request)
 
     async def follow(

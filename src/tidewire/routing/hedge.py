@@ -120,14 +120,18 @@ class _Race:
                 lane = under_way.pop(task)
                 if self.winner not in (None, lane):
                     continue  # the loser, whatever became of it
-                if not task.cancelled() and (error := task.exception()) is None:
+                error = asyncio.CancelledError() if task.cancelled() else task.exception()
+                if error is None:
                     self.win(lane)
                 elif self.winner is lane:
-                    task.result()  # raises
+                    raise error
                 else:
-                    errors.append(asyncio.CancelledError() if task.cancelled() else task.exception() or AssertionError)
+                    errors.append(error)
         if self.winner is None:
-            raise min(errors, key=_worse)
+            best = min(errors, key=_worse)
+            if isinstance(best, TidewireError):
+                best.begun = False  # what it had begun was held here, and nobody has seen it
+            raise best
 
     def win(self, lane: _Lane) -> None:
         """From here on this one's events flow, and the other's connection closes."""
