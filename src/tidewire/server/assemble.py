@@ -13,7 +13,8 @@ from typing import Final
 
 import msgspec
 
-from tidewire.core.ports import Log, Provider, Stage
+from tidewire.context.step import Budget, Context
+from tidewire.core.ports import Log, Provider, Stage, Step
 from tidewire.core.request import Request
 from tidewire.dialects.openai_models import read_models
 from tidewire.engine.admission import Admission, Limits
@@ -103,7 +104,7 @@ async def house(settings: Settings, *, own_port: int, source: Source | None = No
             models=arranged.models,
             admission=admission,
             stages=stages,
-            steps=(),
+            steps=_steps(settings),
             terms=_terms(settings),
             meter=metrics,
             projection=projections,
@@ -162,6 +163,14 @@ async def _providers(settings: Settings, index: Index, own_port: int) -> list[Pr
     if "extractive" not in names:
         out.append(Extractive(index, interval=1 / settings.retrieval.pace, passages=settings.retrieval.passages))
     return sorted(out, key=lambda p: (isinstance(p, Simulated), p.name in unasked, isinstance(p, Extractive)))
+
+
+def _steps(settings: Settings) -> list[Step]:
+    given = settings.context
+    if not given.tokens and not given.models:
+        return []
+    budget = Budget(given.tokens, given.answer_tokens, given.recent_turns, given.keep_files)
+    return [Context(budget, given.models)]
 
 
 def _limits(settings: Settings) -> Limits:

@@ -155,6 +155,29 @@ class Retrieval(Group, frozen=True):
     ] = 50.0
 
 
+class Context(Group, frozen=True):
+    """How much of a conversation a model is given."""
+
+    tokens: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=100_000_000,
+            extra={"unit": "tokens"},
+            description="What a model takes, question and answer; longer conversations lose their oldest turns. 0: no bound.",
+        ),
+    ] = 0
+    models: Annotated[
+        dict[str, Annotated[int, Meta(ge=0, le=100_000_000)]],
+        Meta(description="The same for single models: model = tokens."),
+    ] = {}
+    answer_tokens: Annotated[
+        Count, Meta(description="Kept free for the answer where a request sets no limit.", extra={"unit": "tokens"})
+    ] = 1024
+    recent_turns: Annotated[int, Meta(ge=1, le=1000, description="Turns that are never left out.")] = 2
+    keep_files: Annotated[bool, Meta(description="Turns with files in them are not left out either.")] = True
+
+
 class Models(Group, frozen=True):
     """Which models are on offer."""
 
@@ -213,6 +236,7 @@ class Settings(Group, frozen=True):
     logging: Logging = Logging()
     retrieval: Retrieval = Retrieval()
     models: Models = Models()
+    context: Context = Context()
     providers: Annotated[dict[str, Provider], Meta(description="Model hosts by name.")] = {}
     routes: Annotated[dict[str, Plan], Meta(description="Names that several models answer to.")] = {}
 
@@ -268,6 +292,14 @@ def check(settings: Settings) -> None:
                 f"providers.{name}.base_url is {masked('base_url', given)!r}; it must be an http:// or https:// "
                 "address up to and including /v1",
                 param=f"providers.{name}.base_url",
+            )
+    context = settings.context
+    for param, tokens in {"tokens": context.tokens, **{f"models.{m}": n for m, n in context.models.items()}}.items():
+        if 0 < tokens <= context.answer_tokens:
+            raise SettingsError(
+                f"context.{param} is {tokens}, and context.answer_tokens keeps {context.answer_tokens} of them for the answer; "
+                "nothing is left for the question: raise the one or lower the other",
+                param=f"context.{param}",
             )
     if amiss := fault(settings.routes):
         name, sentence = amiss
