@@ -11,7 +11,7 @@ from played import Cup, Down, Host, Tally, attempts, plan, question, refusal, re
 from tidewire.core.errors import BadRequest, TidewireError, TimedOut, UnknownModel
 from tidewire.core.events import Attempt, Delta, Finish, Notice, PartStarted
 from tidewire.core.request import Image, Message, Text, Tool
-from tidewire.routing.health import Healths
+from tidewire.routing.health import Healths, Times
 from tidewire.routing.table import Candidate
 
 
@@ -305,5 +305,45 @@ def test_cancelling_lets_go_of_the_host_and_leaves_no_probe_behind():
         assert host.open == 0
         host.error, host.wait = None, 0.1
         await of.answer(question(), Cup())
+
+    virtually(run())
+
+
+def test_a_second_candidate_is_asked_when_the_first_is_later_than_it_mostly_is():
+    async def run():
+        slow, quick = Host("a", wait=0.2), Host("b", wait=0.1)
+        of = route(plan("a", "b", hedge_share=0.1), [slow, quick])
+        for _ in range(30):
+            await of.answer(question(), Cup())
+        assert quick.asked == 0
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        slow.wait = 20.0
+        cup = Cup()
+        await of.answer(question(), cup)
+        assert attempts(cup) == [(1, "a", "start"), (2, "b", "hedge")]
+        assert cup.text == "b0 b1 b2 "
+        assert loop.time() - began < 0.6
+        assert not slow.open
+        assert all(not health.in_flight for _, health in of.healths.items())
+        assert of.healths["a"].load(loop.time()) > of.healths["b"].load(loop.time()), "how late it was is not forgotten"
+        quick.error = slow.error = Down
+        slow.wait = 0.5
+        error = await refusal(of)
+        assert "it is down; the route 'r' gave up after 3 tries at 2 models" in error.message
+
+    virtually(run())
+
+
+def test_hedges_stay_within_their_share():
+    async def run():
+        hosts = [Host("a", wait=3.0), Host("b")]
+        of = route(plan("a", "b", hedge_share=0.05), hosts)
+        for _ in range(1000):
+            known = of.healths["a"].times = Times()
+            known.add(0.1, asyncio.get_running_loop().time())  # every answer is later than expected
+            await of.answer(question(), Cup())
+        assert hosts[0].asked == 1000
+        assert 45 <= hosts[1].asked <= 50
 
     virtually(run())

@@ -75,6 +75,11 @@ class Health:
         self.times.add(seconds, now)
         self._observe(seconds, now)
 
+    def late(self, seconds: float, now: float) -> None:
+        """It had not spoken after `seconds`, when nobody waited any more."""
+        if seconds > self.peak(now):
+            self._observe(seconds, now)
+
     def erred(self, seconds: float, now: float) -> None:
         """It failed after `seconds`: a host that refuses at once is not a quick one."""
         self.failures += 1

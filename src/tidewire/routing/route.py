@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Final
 
 from tidewire.core.errors import BadRequest, TidewireError, UnknownModel, UpstreamError
 from tidewire.core.events import Notice
@@ -19,6 +19,7 @@ from tidewire.core.request import Request
 from tidewire.routing.budget import Budget
 from tidewire.routing.choose import prefix, ranked
 from tidewire.routing.health import Healths
+from tidewire.routing.hedge import Hedges, race
 from tidewire.routing.table import Candidate, Needs, Plan, lacks, needs
 from tidewire.routing.trying import Numbered, Reason, Try, asked_as, blames_request, told
 
@@ -45,6 +46,7 @@ class Route:
         meter: RouteMeter,
         rng: random.Random,
         clock: Callable[[], float],
+        hedges: Hedges | None = None,
         limit: float = 1800.0,
     ) -> None:
         self.name = name
@@ -53,6 +55,7 @@ class Route:
         self.healths = healths
         self.budget = budget
         self.meter = meter
+        self.hedges = hedges or Hedges(plan.hedge_share)
         self.rng = rng
         self.clock = clock
         self.limit = limit
@@ -176,9 +179,8 @@ class _Answering:
             return False
         self._sink.reason = reason
         before = self._sink.n
-        one = Try(route.name, route.plan, candidate.model, health=health, meter=route.meter, clock=route.clock)
         try:
-            await one.run(provider, asked_as(self._request, name), self._sink, first_token=wait)
+            await self._ask(candidate, provider, name, wait)
         except TidewireError as error:
             self._tries += self._sink.n > before or not isinstance(error, BadRequest)
             if error.begun:
@@ -189,6 +191,46 @@ class _Answering:
             self._remember(candidate, error)
             return False
         return True
+
+    async def _ask(self, candidate: Candidate, provider: Provider, name: str, wait: float) -> None:
+        """One candidate; and, where the first of all is late and the route hedges, a second one beside it."""
+
+        async def ask(whom: Candidate, provider: Provider, name: str, lane: Sink) -> None:
+            route = self._route
+            health = route.healths[whom.model]
+            one = Try(route.name, route.plan, whom.model, health=health, meter=route.meter, clock=route.clock)
+            await one.run(provider, asked_as(self._request, name), lane, first_token=wait)
+
+        late = self._route.healths[candidate.model].times.quantile(0.95, self._now())
+        beside = await self._beside() if self._route.plan.hedge_share and late is not None and not self._tries else None
+        if beside is None:
+            await ask(candidate, provider, name, self._sink)
+            return
+        other, others_provider, others_name = beside
+
+        async def second(lane: Sink) -> None:
+            self._left.remove(other)
+            self._tries += 1
+            try:
+                await ask(other, others_provider, others_name, lane)
+            except TidewireError as error:
+                self._remember(other, error)
+                raise
+
+        def first(lane: Sink) -> Coroutine[Any, Any, None]:
+            return ask(candidate, provider, name, lane)
+
+        await race(first, second, self._sink, delay=late, budget=self._route.hedges)
+
+    async def _beside(self) -> tuple[Candidate, Provider, str] | None:
+        """Who would be asked next, and may be."""
+        for candidate in self._left:
+            if self._route.healths[candidate.model].breaker.allows(self._now()):
+                try:
+                    return candidate, *(await self._route.find(candidate.model))
+                except UnknownModel:
+                    continue
+        return None
 
     def _remember(self, candidate: Candidate, error: TidewireError) -> None:
         self._last = self._errors[candidate.model] = error

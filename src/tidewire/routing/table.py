@@ -77,6 +77,14 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     break_s: Annotated[
         Seconds, Meta(description="How long it is not asked; doubled with each probe that fails, up to 16 times.")
     ] = 5.0
+    hedge_share: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1,
+            description="Share of requests of which a second candidate is asked too, when the first is later than its p95.",
+        ),
+    ] = 0.0
     degrade: Annotated[
         str, Meta(description='Answers when no candidate can: a smaller model, or "extractive"; none: the error does.')
     ] = ""

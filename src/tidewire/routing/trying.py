@@ -111,6 +111,10 @@ class Try:
             error.begun = error.begun or heard.begun
             self._failed(error)
             raise
+        except asyncio.CancelledError:
+            if not heard.begun:
+                health.late(self._clock() - self._began, self._clock())
+            raise
         except Exception:
             self._failed(None)
             raise

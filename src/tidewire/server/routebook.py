@@ -15,6 +15,7 @@ from tidewire.core.ports import Provider
 from tidewire.providers.hosted import Hosted
 from tidewire.routing.budget import Budget
 from tidewire.routing.health import Healths
+from tidewire.routing.hedge import Hedges
 from tidewire.routing.route import Route
 from tidewire.routing.table import Plan
 from tidewire.server.catalogue import Catalogue
@@ -40,7 +41,7 @@ class Routebook:
         self._rng = rng
         self._clock = asyncio.get_running_loop().time
         self.healths = Healths()
-        self._budgets: dict[str, Budget] = {}
+        self._budgets: dict[str, tuple[Budget, Hedges]] = {}
         self._plans: dict[str, Plan] = {}
         self.current: dict[str, Provider] = {}
         self.put(plans)
@@ -48,7 +49,8 @@ class Routebook:
     def put(self, plans: Mapping[str, Plan]) -> None:
         self._plans = dict(plans)
         for name, plan in plans.items():
-            self._budgets.setdefault(name, Budget(plan.retry_share)).share = plan.retry_share
+            retries, hedges = self._budgets.setdefault(name, (Budget(plan.retry_share), Hedges(plan.hedge_share)))
+            retries.share, hedges.share = plan.retry_share, plan.hedge_share
         self._budgets = {name: self._budgets[name] for name in plans}
         self.current = {name: self._route(name, plan) for name, plan in plans.items()}
 
@@ -125,7 +127,8 @@ class Routebook:
             plan,
             find=self.find,
             healths=self.healths,
-            budget=self._budgets[name],
+            budget=self._budgets[name][0],
+            hedges=self._budgets[name][1],
             meter=self._meter,
             rng=self._rng,
             clock=self._clock,
