@@ -15,7 +15,7 @@ from tidewire.core.errors import SettingsError
 from tidewire.routing.table import Candidate, Plan
 from tidewire.server import routebook
 from tidewire.server.assemble import house
-from tidewire.server.settings import Provider
+from tidewire.server.settings import Models, Provider, Settings
 from tidewire.server.sources import load
 from upstream import Upstream, refuses, says
 
@@ -48,6 +48,19 @@ async def test_a_host_that_is_down_is_not_seen_and_is_asked_once_for_each_reques
                 'tidewire_route_failures_total{code="upstream_unavailable",model="down/m",route="quick"} 1.0' in metrics
             )
             assert 'tidewire_breaker_open{model="down/m"} 0.0' in metrics
+
+
+async def test_an_alias_and_the_default_may_mean_a_route(tmp_path):
+    settings = Settings(
+        data=str(tmp_path),
+        models=Models(default="quick", aliases={"gpt": "quick"}, discover=False),
+        providers={"simulated": Provider(kind="simulated")},
+        routes={"quick": plan("simulated")},
+    )
+    async with house(settings, own_port=0) as parts:
+        for name in ("quick", "default", "gpt"):
+            provider, meant = await parts.desk._find_provider(name)
+            assert (provider.name, meant) == ("quick", "quick")
 
 
 async def test_when_no_host_answers_the_last_error_is_the_clients(tmp_path):

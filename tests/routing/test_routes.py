@@ -347,3 +347,31 @@ def test_hedges_stay_within_their_share():
         assert 45 <= hosts[1].asked <= 50
 
     virtually(run())
+
+
+def test_a_time_limit_of_the_request_says_nothing_of_the_host():
+    async def run():
+        host = Host("a", wait=5.0)
+        of = route(plan("a"), [host])
+        for _ in range(20):
+            assert (await refusal(of, question(time_limit=1.0))).kind == "time_limit"
+        await of.answer(question(), Cup())
+        assert host.asked == 21
+
+    virtually(run())
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [{"error": TimedOut("silent", code="upstream_idle_timeout"), "at": 2}, {"error": Down, "at": 1}, {"wait": 8.0}],
+)
+def test_stalls_cuts_and_slow_first_tokens_open_the_breaker_too(fault):
+    async def run():
+        host = Host("a", **fault)
+        of = route(plan("a", slow_s=6.0), [host])
+        for _ in range(30):
+            await asyncio.gather(of.answer(question(), Cup()), return_exceptions=True)
+            assert not host.open
+        assert host.asked < 15
+
+    virtually(run())

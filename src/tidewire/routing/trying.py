@@ -97,6 +97,11 @@ class Try:
                 async with asyncio.timeout(first_token) as self._timer:
                     await provider.answer(request, heard)
             except TimeoutError:
+                if first_token < self._plan.first_token_s:  # the request's own limit, which says nothing of the host
+                    raise TimedOut(
+                        f"{self.model} had said nothing when the time limit was over; raise time_limit",
+                        code="time_limit",
+                    ) from None
                 raise TimedOut(
                     f"{self.model} had said nothing after {first_token:g} s; try again, or ask a quicker model",
                     code="upstream_first_token_timeout",
@@ -142,6 +147,9 @@ class Try:
             if self._probe:
                 self._health.breaker.succeeded(now, probe=True)  # a host that reads requests and refuses them is well
                 self._probe = False
+            return
+        if error is not None and error.kind == "time_limit":
+            self._health.late(now - self._began, now)
             return
         self._health.erred(now - self._began, now)
         self._break(now)

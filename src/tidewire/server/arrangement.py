@@ -30,8 +30,8 @@ class Arrangement:
 
     async def find(self, model: str) -> tuple[Provider, str]:
         """The provider, and the name by which it knows the model. Raises UnknownModel."""
-        provider = self.routes.get(model)
-        name = model
+        name = self._catalogue.meant(model)
+        provider = self.routes.get(model) or self.routes.get(name)
         if provider is None:
             provider, name = await self._catalogue.find(model)
         for wrap in self._wrappers:

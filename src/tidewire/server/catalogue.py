@@ -42,9 +42,7 @@ class Catalogue:
 
     async def find(self, model: str) -> tuple[Provider, str]:
         """The provider, and the name by which it knows the model. Raises UnknownModel, naming the nearest that there is."""
-        name = self._aliases.get(model, model)
-        if name == "default":
-            name = self.default
+        name = self.meant(model)
         found = self._find(name)
         if found is None and time.monotonic() - self._asked > AGAIN:
             await self.refresh()
@@ -57,6 +55,11 @@ class Catalogue:
                 f"there is no model {name[:80]!r}{meant}; {hint}GET /v1/models lists what is on offer", param="model"
             )
         return found, name
+
+    def meant(self, model: str) -> str:
+        """The name that an alias or "default" stands for, or the same."""
+        name = self._aliases.get(model, model)
+        return self.default if name == "default" else name
 
     async def embed(self, request: EmbeddingRequest) -> Embedded:
         """Vectors of the model that is named. Raises BadRequest where whatever answers to that name does not embed."""
