@@ -9,12 +9,11 @@ from typing import Literal
 import msgspec
 
 from tidewire.core.errors import BadRequest, Overloaded, TidewireError, TimedOut, UpstreamError
-from tidewire.core.events import Attempt, Delta, Event
+from tidewire.core.events import Attempt, Blob, Delta, Event, Finish, PartStarted
 from tidewire.core.meter import RouteMeter
 from tidewire.core.ports import Provider, Sink
 from tidewire.core.request import Request
 from tidewire.routing.health import Health
-from tidewire.routing.listening import Listening
 from tidewire.routing.table import Plan
 
 Reason = Literal["start", "retry", "fallback", "continuation", "hedge"]
@@ -48,20 +47,36 @@ class Numbered:
         await self._sink.room()
 
 
-class Waiting(Listening):
-    """Says once, by `spoke`, that content has come."""
+class Waiting:
+    """Passes on what it hears, and says once, by `spoke`, that content has come. begun: it has. finish: the end was heard."""
 
-    __slots__ = ("_spoke",)
+    __slots__ = ("_sink", "_spoke", "begun", "finish")
 
     def __init__(self, sink: Sink, spoke: Callable[[], None]) -> None:
-        super().__init__(sink)
+        self._sink = sink
         self._spoke = spoke
+        self.begun = False
+        self.finish = False
 
     def feed(self, events: Sequence[Event]) -> None:
+        self._sink.feed(events)
+        if self.begun and len(events) == 1 and type(events[0]) is Delta:
+            return
         before = self.begun
-        super().feed(events)
+        for event in events:
+            if isinstance(event, Delta | PartStarted | Blob):
+                self.begun = True
+            elif isinstance(event, Finish):
+                self.finish = True
         if self.begun and not before:
             self._spoke()
+
+    @property
+    def full(self) -> bool:
+        return self._sink.full
+
+    async def room(self) -> None:
+        await self._sink.room()
 
 
 class Try:
@@ -106,12 +121,12 @@ class Try:
                     f"{self.model} had said nothing after {first_token:g} s; try again, or ask a quicker model",
                     code="upstream_first_token_timeout",
                 ) from None
-            if heard.finish is None:
+            if not heard.finish:
                 raise UpstreamError(f"{self.model} ended its answer without saying why", code="upstream_unfinished")
             if not heard.begun:
                 self._spoke()  # an answer without a word is one
         except TidewireError as error:
-            if heard.finish is not None:
+            if heard.finish:
                 return  # it was whole before this
             error.begun = error.begun or heard.begun
             self._failed(error)
