@@ -94,6 +94,7 @@ def test_every_metric_is_explained_with_its_labels():
     metrics.resumed("d")
     metrics.failed("p", "upstream_c")
     metrics.refused("c")
+    metrics.over_budget("t")
     metrics.tried("r", "m")
     metrics.try_failed("r", "m", "c")
     metrics.breaker("m", "open")

@@ -31,6 +31,9 @@ class Meter(Protocol):
 
     def refused(self, code: str) -> None: ...
 
+    def over_budget(self, term: str) -> None:
+        """A stream ended whose `term` took more than [budget] allows."""
+
 
 class RouteMeter(Protocol):
     """What routes report. model: a candidate's name in the configuration."""

@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from tidewire.core.errors import Overloaded, ShuttingDown
+from tidewire.engine.queueing import QueueTime
 
 SAMPLE: Final = 0.5  # seconds for which a sum over all streams is good enough
 
@@ -26,12 +27,25 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Admission:
-    """load: the share of its core that this process used of late, 0 to 1. held: bytes of log in memory."""
+    """load: the share of its core that this process used of late, 0 to 1. held: bytes of log in memory.
 
-    def __init__(self, limits: Limits, *, load: Callable[[], float], held: Callable[[], int]) -> None:
+    queue: how long things wait for the event loop.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        *,
+        load: Callable[[], float],
+        held: Callable[[], int],
+        queue: QueueTime | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._limits = limits
         self._load = load
         self._held = held
+        self._queue = queue or QueueTime(0.0)
+        self._clock = clock
         self.draining = False
         self._held_bytes = 0
         self._asked = 0.0
@@ -45,12 +59,18 @@ class Admission:
             raise Overloaded(
                 f"{streams} of {limits.streams} streams are open (limits.streams); try again soon", retry_after=1.0
             )
+        if self._queue.over(self._clock()):
+            raise Overloaded(
+                f"requests wait {self._queue.now * 1000:.0f} ms here, above the limit of {self._queue.limit * 1000:g} ms "
+                "(limits.queue_ms); try again soon",
+                retry_after=1.0,
+            )
         if streams >= limits.busy_streams and (busy := self._load()) > limits.busy:
             raise Overloaded(
                 f"this server is {busy:.0%} busy, above its limit of {limits.busy:.0%} (limits.busy); try again soon",
                 retry_after=1.0,
             )
-        now = time.monotonic()
+        now = self._clock()
         if now - self._asked > SAMPLE:
             self._asked, self._held_bytes = now, self._held()
         if self._held_bytes > limits.memory_bytes:

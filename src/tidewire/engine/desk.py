@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 
@@ -28,6 +28,7 @@ Key = tuple[str, str]
 class Terms(msgspec.Struct, frozen=True):
     """What a stream may take. Seconds and bytes. keep: how long an ended stream can be read.
 
+    budget: milliseconds that each term of an answer's time may take; what took more is named at its end.
     ahead: events that an answer may run ahead of its furthest reader before its host is not read (0: without end).
     """
 
@@ -37,6 +38,7 @@ class Terms(msgspec.Struct, frozen=True):
     keep_s: float = 900.0
     readers: int = 64
     ahead: int = 0
+    budget: Mapping[str, float] = {}
 
 
 class Desk:
@@ -117,6 +119,7 @@ class Desk:
             loop=self._loop,
             clock=self._clock,
             done=self._done,
+            budget=self._terms.budget,
         )
         audience = Audience(run, policy, self._loop, ahead=self._terms.ahead)
         self._runs[key] = (run, audience)  # the id is taken from here on

@@ -12,7 +12,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 from tidewire.core import events as ev
@@ -24,6 +25,7 @@ from tidewire.core.request import Request
 from tidewire.engine.closing import closing, opened
 from tidewire.engine.following import Audience
 from tidewire.engine.gate import Gate
+from tidewire.engine.plan import notice, over
 
 log = logging.getLogger("tidewire.run")
 
@@ -52,6 +54,7 @@ class Run:
         "_part",
         "_waits",
         "_audience",
+        "_budget",
         "_event_limit",
         "_size_limit",
         "_done",
@@ -89,7 +92,9 @@ class Run:
         loop: asyncio.AbstractEventLoop,
         clock: Callable[[], float],
         done: Callable[[Run], None],
+        budget: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
+        """budget: milliseconds by term, as `engine.plan` understands them."""
         self.request = request
         self.meta = meta
         self.ended = Gate()  # Closed is in the log
@@ -106,6 +111,7 @@ class Run:
         self._meter = meter
         self._loop = loop
         self._done = done
+        self._budget = budget
         self._clock = clock
         self._began = clock()
         self._writer: Writer
@@ -248,17 +254,20 @@ class Run:
         if self._usage is None:
             self._usage = ev.Usage(counted_by="server", output=self._tokens)
             out.append(self._usage)
-        out.append(
-            closing(
-                reason,
-                self._error,
-                usage=self._usage,
-                tokens=self._tokens,
-                spans=self._spans,
-                first=None if self._first is None else self._first - self._began,
-                latest=self._latest - self._began,
-            )
+        closed = closing(
+            reason,
+            self._error,
+            usage=self._usage,
+            tokens=self._tokens,
+            spans=self._spans,
+            first=None if self._first is None else self._first - self._began,
+            latest=self._latest - self._began,
         )
+        if terms := over(self._budget, closed):
+            out.append(notice(self._budget, terms))
+            for term in terms:
+                self._meter.over_budget(term)
+        out.append(closed)
         return out
 
     # The loop over tokens

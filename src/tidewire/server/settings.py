@@ -23,6 +23,7 @@ LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 Seconds = Annotated[float, Meta(gt=0, le=604800, extra={"unit": "s"})]
 Bytes = Annotated[int, Meta(ge=1024, le=1 << 40, extra={"unit": "bytes"})]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+Ms = Annotated[float, Meta(ge=0, le=604_800_000, extra={"unit": "ms"})]
 
 
 def masked(name: str, value: Any) -> Any:
@@ -87,6 +88,22 @@ class Limits(Group, frozen=True):
         Meta(gt=0, le=10, description="New streams get 429 above this share of one core's time; 1 or more: never."),
     ] = 0.85
     busy_streams: Annotated[Count, Meta(description="Open streams below which limits.busy does not apply.")] = 100
+    queue_ms: Annotated[
+        Ms,
+        Meta(
+            description="New streams get 429 while all that is due waits longer than this, for half a second; 0: never."
+        ),
+    ] = 0.0
+
+
+class Budget(Group, frozen=True):
+    """What the terms of an answer's time may take; a stream says at its end which took more. 0: no bound."""
+
+    retrieval_ms: Annotated[Ms, Meta(description="Finding passages.")] = 0.0
+    connect_ms: Annotated[Ms, Meta(description="Connecting to hosts, all tries together.")] = 0.0
+    headers_ms: Annotated[Ms, Meta(description="From a host's question to its first header, all tries together.")] = 0.0
+    first_token_ms: Annotated[Ms, Meta(description="From the stream's opening to its first token.")] = 0.0
+    answer_ms: Annotated[Ms, Meta(description="From the first token to the last.")] = 0.0
 
 
 class Disconnect(Group, frozen=True):
@@ -231,6 +248,7 @@ class Settings(Group, frozen=True):
     data: Annotated[str, Meta(min_length=1, description="Folder for the streams and the index.")] = ".tidewire"
     server: Server = Server()
     limits: Limits = Limits()
+    budget: Budget = Budget()
     streams: Streams = Streams()
     log: Log = Log()
     logging: Logging = Logging()

@@ -57,6 +57,7 @@ class Metrics(Collector):
         self.errors: Counter[str] = Counter()
         self.upstream_errors: Counter[tuple[str, str]] = Counter()
         self.refusals: Counter[str] = Counter()
+        self.overruns: Counter[str] = Counter()
         self.tries: Counter[tuple[str, str]] = Counter()
         self.try_failures: Counter[tuple[str, str, str]] = Counter()
         self.breakers: dict[str, str] = {}
@@ -104,6 +105,9 @@ class Metrics(Collector):
     def refused(self, code: str) -> None:
         self.refusals[self._code(code)] += 1
 
+    def over_budget(self, term: str) -> None:
+        self.overruns[term] += 1
+
     # core.meter.RouteMeter
 
     def tried(self, route: str, model: str) -> None:
@@ -145,6 +149,7 @@ class Metrics(Collector):
             self.upstream_errors,
         )
         yield _counter("tidewire_refusals", "Requests refused before a stream began.", ("code",), self.refusals)
+        yield _counter("tidewire_over_budget", "Streams with a term over budget.", ("term",), self.overruns)
         yield _counter("tidewire_route_tries", "Requests that routes sent.", ("route", "model"), self.tries)
         yield _counter(
             "tidewire_route_failures", "Those of them that failed.", ("route", "model", "code"), self.try_failures
