@@ -8,7 +8,7 @@ DEV := .venv/.tidewire-installed-dev
 NPM := $(shell command -v npm 2>/dev/null)
 export PYTHON
 
-.PHONY: help demo serve setup test test-python test-web check bench profile schema matrix fuzz web system clean
+.PHONY: help demo serve setup test test-python test-web check bench profile schema matrix fuzz simulate web system clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile | expand -t 20
@@ -54,6 +54,9 @@ matrix: $(DEV) ## Write docs/matrix.md: every model host in every dialect
 
 fuzz: $(DEV) ## Feed every decoder broken answers: make fuzz [ARGS="--inputs 200000 --only ChatDecoder"]
 	@$(BIN)/python tools/fuzz $(ARGS)
+
+simulate: $(DEV) ## Let many thousand small worlds live in virtual time: make simulate [ARGS="--worlds 20000 --from 0"]
+	@$(BIN)/python tests/simulation/worlds.py $(ARGS)
 
 web: web/node_modules/.package-lock.json ## Build the console into the package
 	@cd web && npm run build --silent

@@ -1,0 +1,268 @@
+"""Small worlds under virtual time: hosts that fail in every way they do, readers that come, go and press stop, one seed each.
+
+    python tests/simulation/worlds.py [--worlds 20000] [--from 0]
+
+A world is a log, a desk, two to four hosts, plain or behind a route that falls back and hedges, and a dozen questions. `live`
+raises AssertionError for what never may be: an event lost, doubled or out of order, a stream without its one end, text of two
+hosts mixed, a budget overdrawn, a task or a call at a host left over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import async_solipsism
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tidewire.core import events as ev
+from tidewire.core.errors import TidewireError, UpstreamError
+from tidewire.core.events import Attempt, Delta, Finish, PartEnded, PartStarted
+from tidewire.core.ports import ModelInfo
+from tidewire.engine.desk import Terms
+from tidewire.routing.budget import FEW, LENT, Budget
+from tidewire.routing.health import Healths
+from tidewire.routing.hedge import Hedges
+from tidewire.routing.route import Route
+from tidewire.routing.table import Candidate, Plan
+from tidewire.stores.memory import MemoryLog
+from workshop import Reader, closed, desk_of, question, read, settle, stored, text_of, well_formed
+
+RETRIES = 0.2  # tries beyond the first, of the requests
+HEDGED = 0.05
+FAULTS = ("before", "later", "after", "cut", "stall")
+
+
+class Unmetered:
+    """Counts nothing, whatever it is told."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *args: None
+
+
+class Host:
+    """Waits a lognormal time and says numbered words of its own; some of its answers go wrong.
+
+    median: seconds to the first word, of a lognormal with this sigma. faulty: the share that goes wrong.
+    """
+
+    def __init__(self, name: str, rng: random.Random, faulty: float, median: float = 0.3, sigma: float = 0.8) -> None:
+        self.name = name
+        self.asked = 0
+        self.open = 0
+        self._rng = rng
+        self._faulty = faulty
+        self._median = median
+        self._sigma = sigma
+
+    def word(self, n: int) -> str:
+        return f"{self.name}.{n} "
+
+    async def answer(self, request: Any, sink: Any) -> None:
+        rng = self._rng
+        self.asked += 1
+        self.open += 1
+        try:
+            fault = rng.choice(FAULTS) if rng.random() < self._faulty else ""
+            words = rng.randint(1, 20)
+            breaks = rng.randrange(words)
+            sink.feed([Attempt(n=1, provider=self.name, model=request.model, reason="start")])
+            if fault == "before":
+                raise UpstreamError("it is down", code="upstream_unavailable")
+            await asyncio.sleep(self._median * rng.lognormvariate(0, self._sigma))
+            if fault == "later":
+                raise UpstreamError("it is busy", code="upstream_error", retry_after=rng.choice([None, 0.2, 60.0]))
+            sink.feed([PartStarted(part=0, kind="text")])
+            for n in range(words):
+                if n == breaks and fault in ("after", "cut"):
+                    if fault == "cut":
+                        return  # neither a part's end nor a finish
+                    raise UpstreamError("the connection was reset", code="upstream_cut")
+                if n == breaks and fault == "stall":
+                    await asyncio.get_running_loop().create_future()
+                sink.feed([Delta(part=0, text=self.word(n))])
+                if rng.random() < 0.7:
+                    await asyncio.sleep(rng.expovariate(50))
+                if sink.full:
+                    await sink.room()
+            sink.feed([PartEnded(part=0), Finish(reason="stop")])
+        finally:
+            try:
+                await asyncio.sleep(0)  # a connection closes, and that may take a turn of the loop
+            finally:
+                self.open -= 1  # cancelled a second time, too
+
+    async def models(self) -> list[ModelInfo]:
+        return []
+
+    async def close(self) -> None: ...
+
+
+class World:
+    """seed: tells all of it. seen: what has happened, so that a test can say that everything did."""
+
+    def __init__(self, seed: int, *, requests: int = 12) -> None:
+        self.rng = rng = random.Random(seed)
+        self.requests = requests
+        self.seen: Counter[str] = Counter()
+        faulty = rng.choice([0.0, 0.1, 0.3, 1.0])
+        self.hosts = {
+            f"h{n}": Host(f"h{n}", random.Random(rng.random()), faulty, median=rng.uniform(0.05, 1.0))
+            for n in range(rng.randint(2, 4))
+        }
+        self.hedges = Hedges(rng.choice([0.0, HEDGED]))
+        self.ahead = rng.choice([0, 5])
+
+    async def live(self) -> None:
+        loop = asyncio.get_running_loop()
+        before = asyncio.all_tasks()
+        plan = Plan(
+            candidates=[Candidate(model=name) for name in self.hosts],
+            choose=self.rng.choice(["latency", "order", "weights"]),
+            retry_share=RETRIES,
+            hedge_share=self.hedges.share,
+            first_token_s=self.rng.choice([1.0, 30.0]),
+        )
+        route = Route(
+            "route",
+            plan,
+            find=self._find,
+            healths=Healths(),
+            budget=Budget(RETRIES),
+            hedges=self.hedges,
+            meter=Unmetered(),
+            rng=self.rng,
+            clock=loop.time,
+        )
+        log = MemoryLog()
+        terms = Terms(stream_s=20.0, ahead=self.ahead)
+        desk = desk_of(log, {**self.hosts, "route": route}, terms=terms, meter=Unmetered())
+        routed = self.rng.random() < 0.7
+        asked = [self._client(desk, log, "route" if routed else self.rng.choice(list(self.hosts)))
+                 for _ in range(self.requests)]  # fmt: skip
+        await asyncio.gather(*asked)
+        await settle()
+        assert desk.open_streams == 0
+        await log.close()
+        await settle()
+        assert [h.name for h in self.hosts.values() if h.open] == []
+        left = asyncio.all_tasks() - before
+        assert not left, left
+        tries = sum(h.asked for h in self.hosts.values())
+        if routed:
+            assert self.hedges.spent <= self.hedges.share * self.requests + 1e-9
+            again = tries - self.hedges.spent - self.requests
+            assert again <= max(LENT if self.requests < FEW else RETRIES * FEW, RETRIES * self.requests)
+            self.seen["hedges"] += self.hedges.spent
+        else:
+            assert tries <= self.requests
+
+    async def _find(self, model: str) -> tuple[Host, str]:
+        return self.hosts[model], model
+
+    async def _client(self, desk: Any, log: Any, model: str) -> None:
+        rng = self.rng
+        await asyncio.sleep(rng.uniform(0, 5))
+        policy = rng.choice(["cancel", "grace:1", "continue"])
+        meta = await desk.start(question(model=model, on_disconnect=policy))
+        entries = await getattr(self, "_" + rng.choice(["reads", "leaves", "stops", "two"]))(desk, meta.stream, policy)
+        well_formed(entries)
+        assert [e.raw for e in entries] == await stored(log, meta.stream)
+        self._check_text(entries)
+
+    # What readers do; each gives the whole log, as it was read
+
+    async def _reads(self, desk: Any, stream: str, policy: str) -> list[Any]:
+        return await read(desk, stream)
+
+    async def _leaves(self, desk: Any, stream: str, policy: str) -> list[Any]:
+        """And comes back with the cursor, at once or late; the second part follows on the first."""
+        first = await Reader.of(desk, stream)
+        taken: list[Any] = []
+        for _ in range(self.rng.randint(0, 6)):
+            if taken and isinstance(taken[-1].event, ev.Closed):
+                break
+            await first.more()
+            taken = first.entries
+        first.leave()
+        await asyncio.sleep(self.rng.choice([0.0, 0.5, 3.0]))
+        if taken and isinstance(taken[-1].event, ev.Closed):
+            return taken
+        self.seen["resumed"] += 1
+        return [*taken, *await read(desk, stream, after=len(taken))]
+
+    async def _stops(self, desk: Any, stream: str, policy: str) -> list[Any]:
+        reading = asyncio.ensure_future(read(desk, stream))
+        await asyncio.sleep(self.rng.expovariate(2))
+        if await desk.cancel("default", stream):
+            self.seen["stopped"] += 1
+        entries = await reading
+        assert not await desk.cancel("default", stream)
+        return entries
+
+    async def _two(self, desk: Any, stream: str, policy: str) -> list[Any]:
+        late = self.rng.uniform(0, 1)
+
+        async def second() -> list[Any]:
+            await asyncio.sleep(late)
+            return await read(desk, stream)
+
+        one, two = await asyncio.gather(read(desk, stream), second())
+        assert [e.raw for e in one] == [e.raw for e in two]
+        return one
+
+    def _check_text(self, entries: list[Any]) -> None:
+        """The words of one host from the first on, none lost, none doubled, none of another."""
+        said = text_of(entries).split()
+        end = closed(entries)
+        self.seen[end.status] += 1
+        for e in entries:
+            if isinstance(e.event, Attempt):
+                self.seen[e.event.reason] += 1
+        if said:
+            host = self.hosts[said[0].partition(".")[0]]
+            assert said == [host.word(n).strip() for n in range(len(said))]
+        if end.status == "completed":
+            assert said
+            assert end.error is None
+        if end.status == "failed":
+            assert end.error is not None
+        attempts = [e.event.n for e in entries if isinstance(e.event, Attempt)]
+        assert attempts == list(range(1, len(attempts) + 1))
+
+
+def live(seed: int, *, requests: int = 12) -> Counter[str]:
+    """One world from beginning to end; what was seen in it."""
+    world = World(seed, requests=requests)
+    with asyncio.Runner(loop_factory=async_solipsism.EventLoop) as runner:
+        runner.run(asyncio.wait_for(world.live(), 3600))  # virtual: nothing may hang
+    return world.seen
+
+
+def main() -> int:
+    given = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    given.add_argument("--worlds", type=int, default=20_000)
+    given.add_argument("--from", type=int, default=0, dest="first")
+    told = given.parse_args()
+    began, seen = time.perf_counter(), Counter[str]()
+    for seed in range(told.first, told.first + told.worlds):
+        try:
+            seen += live(seed)
+        except (AssertionError, TidewireError, TimeoutError):
+            sys.stderr.write(f"world {seed}: again with --from {seed} --worlds 1\n")
+            raise
+    rate = told.worlds / (time.perf_counter() - began)
+    sys.stdout.write(f"{told.worlds} worlds, {rate:.0f} a second: {dict(sorted(seen.items()))}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
