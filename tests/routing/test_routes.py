@@ -11,6 +11,7 @@ from played import Cup, Down, Host, Tally, attempts, plan, question, refusal, re
 from tidewire.core.errors import BadRequest, TidewireError, TimedOut, UnknownModel
 from tidewire.core.events import Attempt, Delta, Finish, Notice, PartStarted
 from tidewire.core.request import Image, Message, Text, Tool
+from tidewire.routing.breaker import Breaker
 from tidewire.routing.health import Healths, Times
 from tidewire.routing.table import Candidate
 
@@ -133,20 +134,35 @@ def test_over_random_faults_no_request_is_sent_after_a_first_token_and_each_answ
     assert any(spoken)
 
 
-def test_a_host_that_fails_every_request_sees_at_most_a_fifth_more():
+class Blind(Breaker):
+    """Never opens, so that the budget is all that holds tries back."""
+
+    def allows(self, now):
+        return True
+
+
+@pytest.mark.parametrize("more", [{"retries": 5}, {"retries": 0, "fallbacks": 5}, {"retries": 5, "fallbacks": 5}])
+def test_where_every_try_fails_there_is_at_most_a_fifth_more_of_them(more):
+    async def run():
+        hosts = [Host(name, error=Down, wait=0.01) for name in "abc"[: 1 + more.get("fallbacks", 0)]]
+        of = route(plan(*(host.name for host in hosts), **more), hosts)
+        for host in hosts:
+            of.healths[host.name].breaker = Blind()
+        for _ in range(1000):
+            await refusal(of)
+        assert hosts[0].asked >= 1000
+        assert 1100 < sum(host.asked for host in hosts) <= 1200
+
+    virtually(run())
+
+
+def test_with_the_breaker_a_host_that_fails_every_request_is_hardly_asked_at_all():
     async def run():
         host = Host("a", error=Down, wait=0.01)
-        never = plan("a", retries=5, break_share=1.0, break_s=1e-6)  # a breaker that opens for no time at all
-        of = route(never, [host])
+        of = route(plan("a", retries=5), [host])
         for _ in range(1000):
             await refusal(of)
-            await asyncio.sleep(0.001)
-        assert 1000 < host.asked <= 1200
-        closed = Host("a", error=Down, wait=0.01)
-        of = route(plan("a", retries=5), [closed])
-        for _ in range(1000):
-            await refusal(of)
-        assert closed.asked < 50, "with the breaker it is hardly asked at all"
+        assert host.asked < 50
 
     virtually(run())
 
