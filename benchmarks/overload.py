@@ -1,12 +1,12 @@
 """What is left of a server that is asked three times what it can do.
 
-    python benchmarks/overload.py [--seconds 5] [--queue-ms 0,50,100] [--no-rt] [--no-gate]
+    python benchmarks/overload.py [--seconds 5] [--no-rt] [--no-gate]
 
-For each way of shedding: arrivals at growing rates, whatever the server does (an open loop), until fewer streams a second are
+Arrivals at growing rates, whatever the server does (an open loop), until fewer streams a second are
 completed than before; then three times the rate of the best. Streams have 50 tokens, 10 ms apart, the first after 20 ms. A row
 says: arrivals a second, streams completed a second, refused, lost, p95 of the first token of accepted streams and of refusals,
 in milliseconds from the planned arrival. Exits 1 when a bar is missed: at three times, 90 % of the peak's streams, at most
-double its p95, and refusals (p95) in under 20 ms. queue-ms 0 is the default way, by limits.busy alone; else limits.busy is off.
+double its p95, and refusals (p95) in under 20 ms.
 """
 
 from __future__ import annotations
@@ -49,19 +49,19 @@ def shown(row: Row) -> None:
     )
 
 
-def one(settings: str, tools: Tools, cores: Cores, seconds: int) -> bool:
+def one(tools: Tools, cores: Cores, seconds: int) -> bool:
     """Whether every bar was met."""
     peak: Row | None = None
     with upstream(tools, cores) as host:
         for rate in RATES:
-            with gateway("tidewire", tools, cores, host, settings) as running:
+            with gateway("tidewire", tools, cores, host) as running:
                 row = measured(running, tools, cores, rate, seconds)
             shown(row)
             if peak is not None and row["good"] < peak["good"]:
                 break
             peak = row
         assert peak is not None
-        with gateway("tidewire", tools, cores, host, settings) as running:
+        with gateway("tidewire", tools, cores, host) as running:
             over = measured(running, tools, cores, 3 * peak["rate"], seconds)
         shown(over)
     share, slower = over["good"] / peak["good"], over["ttft"] / peak["ttft"]
@@ -72,7 +72,6 @@ def one(settings: str, tools: Tools, cores: Cores, seconds: int) -> bool:
 def main() -> int:
     given = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     given.add_argument("--seconds", type=int, default=5)
-    given.add_argument("--queue-ms", default="0,50,100")
     given.add_argument("--no-rt", action="store_true", help="no real-time priority, even where it is permitted")
     given.add_argument("--no-gate", action="store_true", help="exit 0 also when a bar is missed")
     args = given.parse_args()
@@ -83,11 +82,7 @@ def main() -> int:
         return 2
     cores = Cores.find(realtime=not args.no_rt)
     print(cores)
-    met = True
-    for queue in args.queue_ms.split(","):
-        busy = "" if float(queue) == 0 else "busy = 10.0\n"
-        print(f"\nlimits.queue_ms = {queue}" + (", limits.busy off" if busy else ""))
-        met &= one(f"\n[limits]\n{busy}queue_ms = {queue}\n", tools, cores, args.seconds)
+    met = one(tools, cores, args.seconds)
     return 0 if met or args.no_gate else 1
 
 

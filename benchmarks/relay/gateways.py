@@ -52,8 +52,8 @@ def sockets(pid: int) -> int:
 
 
 @contextlib.contextmanager
-def gateway(name: str, tools: Tools, cores: Cores, host: Upstream, more: str = "") -> Iterator[Gateway]:
-    """Started afresh and warm. more: of Tidewire's settings file. Raises Unavailable, or RuntimeError with the end of its log."""
+def gateway(name: str, tools: Tools, cores: Cores, host: Upstream) -> Iterator[Gateway]:
+    """Started afresh and warm. Raises Unavailable, or RuntimeError with the end of its log."""
     if name == "direct":
         yield Gateway(name, f"http://127.0.0.1:{host.port}{CHAT}", None)
         return
@@ -62,7 +62,7 @@ def gateway(name: str, tools: Tools, cores: Cores, host: Upstream, more: str = "
         folder.chmod(0o755)  # nginx started as root has workers that are not
         begin = time.monotonic()
         with (folder / "log").open("w", encoding="utf-8") as log:
-            command, port = _nginx(folder, host) if name == "nginx" else _tidewire(folder, host, name, more)
+            command, port = _nginx(folder, host) if name == "nginx" else _tidewire(folder, host, name)
             environ = {k: v for k, v in os.environ.items() if not k.startswith("TIDEWIRE_")}
             process = subprocess.Popen(
                 command, cwd=folder, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log
@@ -92,10 +92,10 @@ def _nginx(folder: Path, host: Upstream) -> tuple[list[str], int]:
     return [found, "-p", f"{folder}/", "-c", str(folder / "nginx.conf"), "-e", "stderr"], port
 
 
-def _tidewire(folder: Path, host: Upstream, name: str, more: str) -> tuple[list[str], int]:
+def _tidewire(folder: Path, host: Upstream, name: str) -> tuple[list[str], int]:
     text = string.Template((SOURCES / "tidewire.toml").read_text(encoding="utf-8"))
     config = folder / "tidewire.toml"
-    config.write_text(text.substitute(durability=TIDEWIRE[name], upstream=host.port) + more, encoding="utf-8")
+    config.write_text(text.substitute(durability=TIDEWIRE[name], upstream=host.port), encoding="utf-8")
     command = [sys.executable, "-m", "tidewire.cli", "serve", "--config", str(config), "--data", str(folder / "data")]
     return command, 0
 

@@ -21,9 +21,9 @@ from tidewire.core.request import (
     ToolCall,
     ToolResult,
 )
+from tidewire.dialects.base64_words import unwrapped, wrapped
 from tidewire.dialects.gemini import Gemini, estimated
 from tidewire.dialects.gemini_host import GeminiHost
-from tidewire.dialects.base64_words import unwrapped, wrapped
 from tidewire.dialects.gemini_messages import UNSIGNED
 
 PNG = "data:image/png;base64,iVBORw=="

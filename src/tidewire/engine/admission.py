@@ -9,7 +9,6 @@ from typing import Final
 import msgspec
 
 from tidewire.core.errors import Overloaded, ShuttingDown
-from tidewire.engine.queueing import QueueTime
 
 SAMPLE: Final = 0.5  # seconds for which a sum over all streams is good enough
 
@@ -27,10 +26,7 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Admission:
-    """load: the share of its core that this process used of late, 0 to 1. held: bytes of log in memory.
-
-    queue: how long things wait for the event loop.
-    """
+    """load: the share of its core that this process used of late, 0 to 1. held: bytes of log in memory."""
 
     def __init__(
         self,
@@ -38,13 +34,11 @@ class Admission:
         *,
         load: Callable[[], float],
         held: Callable[[], int],
-        queue: QueueTime | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._limits = limits
         self._load = load
         self._held = held
-        self._queue = queue or QueueTime(0.0)
         self._clock = clock
         self.draining = False
         self._held_bytes = 0
@@ -58,12 +52,6 @@ class Admission:
         if streams >= limits.streams:
             raise Overloaded(
                 f"{streams} of {limits.streams} streams are open (limits.streams); try again soon", retry_after=1.0
-            )
-        if self._queue.over(self._clock()):
-            raise Overloaded(
-                f"requests wait {self._queue.now * 1000:.0f} ms here, above the limit of {self._queue.limit * 1000:g} ms "
-                "(limits.queue_ms); try again soon",
-                retry_after=1.0,
             )
         if streams >= limits.busy_streams and (busy := self._load()) > limits.busy:
             raise Overloaded(

@@ -152,7 +152,8 @@ class _Race:
     async def stop(self) -> None:
         tasks = [lane.task for lane in self._lanes]
         for task in tasks:
-            task.cancel()
+            if not task.cancelling():  # a second cancel would cut short how the loser lets go
+                task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _enter(self, ask: Ask, *, hedge: bool) -> _Lane:

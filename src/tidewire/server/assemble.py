@@ -7,7 +7,6 @@ import contextlib
 import logging
 import os
 import random
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -20,7 +19,6 @@ from tidewire.core.request import Request
 from tidewire.dialects.openai_models import read_models
 from tidewire.engine.admission import Admission, Limits
 from tidewire.engine.desk import Desk, Terms
-from tidewire.engine.queueing import QueueTime
 from tidewire.providers.extractive import Extractive
 from tidewire.providers.local_hosts import discover
 from tidewire.providers.simulated import Simulated
@@ -87,13 +85,7 @@ async def house(settings: Settings, *, own_port: int, source: Source | None = No
     async with contextlib.AsyncExitStack() as stack:
         store = _log(settings)
         metrics = Metrics(store.size)
-        queue = QueueTime(settings.limits.queue_ms / 1000)
-
-        def late(seconds: float) -> None:
-            metrics.late(seconds)
-            queue.observe(seconds, time.monotonic())
-
-        lag = LoopLag(late)
+        lag = LoopLag(metrics.late)
         load = Load()
         index = Index(Path(settings.data) / "index.db")
         stack.push_async_callback(index.close)
@@ -105,9 +97,7 @@ async def house(settings: Settings, *, own_port: int, source: Source | None = No
             settings.routes, catalogue, metrics, limit=settings.limits.stream_s, rng=random.Random(os.urandom(8))
         )
         arranged = Arrangement(catalogue, routes=lambda: book.current, wrappers=())
-        admission = Admission(
-            _limits(settings), load=lambda: load.share, held=lambda: store.size()[1], queue=queue, clock=time.monotonic
-        )
+        admission = Admission(_limits(settings), load=lambda: load.share, held=lambda: store.size()[1])
         desk = Desk(
             store,
             find_provider=arranged.find,

@@ -88,12 +88,6 @@ class Limits(Group, frozen=True):
         Meta(gt=0, le=10, description="New streams get 429 above this share of one core's time; 1 or more: never."),
     ] = 0.85
     busy_streams: Annotated[Count, Meta(description="Open streams below which limits.busy does not apply.")] = 100
-    queue_ms: Annotated[
-        Ms,
-        Meta(
-            description="New streams get 429 while all that is due waits longer than this, for half a second; 0: never."
-        ),
-    ] = 0.0
 
 
 class Budget(Group, frozen=True):
