@@ -81,14 +81,13 @@ class Opened(Event, tag="opened"):
 class Attempt(Event, tag="attempt"):
     """One try at a provider begins. n counts from 1; reason says why there is another.
 
-    continuation: it goes on from the text so far. hedge: the try before was late, and the first to speak wins. refinement: it betters
-    the answer that is there.
+    hedge: the try before was late, and the first to speak wins.
     """
 
     n: int
     provider: str
     model: str
-    reason: Literal["start", "retry", "fallback", "takeover", "continuation", "hedge", "refinement"]
+    reason: Literal["start", "retry", "fallback", "takeover", "hedge"]
 
 
 class Progress(Event, tag="progress"):
@@ -116,15 +115,6 @@ class Delta(Event, tag="delta"):
     """More of a part: text for text and thinking, a fragment of JSON text for a tool call's arguments."""
 
     part: int
-    text: str
-
-
-class Edit(Event, tag="edit"):
-    """The characters start to end of a text part, as it stands now, become `text`. An insertion where start is end."""
-
-    part: int
-    start: int
-    end: int
     text: str
 
 
@@ -263,7 +253,6 @@ AnyEvent = (
     | Progress
     | PartStarted
     | Delta
-    | Edit
     | PartEnded
     | Blob
     | Signature
@@ -282,7 +271,6 @@ LOGGED: Final = (
     Progress,
     PartStarted,
     Delta,
-    Edit,
     PartEnded,
     Blob,
     Signature,
