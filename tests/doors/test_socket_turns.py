@@ -4,7 +4,7 @@ import pytest
 
 from doors import test_websocket
 from doors.test_websocket import opened
-from tidewire.core.events import Closed, Delta, NewEntry, PartEnded, PartStarted, Signature, encode
+from tidewire.core.events import Closed, Delta, Edit, NewEntry, PartEnded, PartStarted, Signature, encode
 from tidewire.core.request import Request, Text, Thought, Tool, ToolCall, ToolResult
 from tidewire.doors.turns import KEPT, Turns, _Answer
 
@@ -84,7 +84,8 @@ def test_a_log_becomes_the_messages_that_it_adds():
         PartEnded(part=0),
         PartStarted(part=1, kind="text"),
         Delta(part=1, text="Let me "),
-        Delta(part=1, text="see"),
+        Delta(part=1, text="sea"),
+        Edit(part=1, start=7, end=10, text="see"),
         PartEnded(part=1),
         PartStarted(part=2, kind="tool_call", name="clock", call="c1"),
         Delta(part=2, text="{}"),

@@ -81,13 +81,14 @@ class Opened(Event, tag="opened"):
 class Attempt(Event, tag="attempt"):
     """One try at a provider begins. n counts from 1; reason says why there is another.
 
-    hedge: the try before was late, and the first to speak wins.
+    continuation: it goes on from the text so far. hedge: the try before was late, and the first to speak wins. refinement: it betters
+    the answer that is there.
     """
 
     n: int
     provider: str
     model: str
-    reason: Literal["start", "retry", "fallback", "takeover", "hedge"]
+    reason: Literal["start", "retry", "fallback", "takeover", "continuation", "hedge", "refinement"]
 
 
 class Progress(Event, tag="progress"):
@@ -115,6 +116,15 @@ class Delta(Event, tag="delta"):
     """More of a part: text for text and thinking, a fragment of JSON text for a tool call's arguments."""
 
     part: int
+    text: str
+
+
+class Edit(Event, tag="edit"):
+    """The characters start to end of a text part, as it stands now, become `text`. An insertion where start is end."""
+
+    part: int
+    start: int
+    end: int
     text: str
 
 
@@ -253,6 +263,7 @@ AnyEvent = (
     | Progress
     | PartStarted
     | Delta
+    | Edit
     | PartEnded
     | Blob
     | Signature
@@ -271,6 +282,7 @@ LOGGED: Final = (
     Progress,
     PartStarted,
     Delta,
+    Edit,
     PartEnded,
     Blob,
     Signature,

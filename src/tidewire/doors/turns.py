@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from tidewire.core.errors import BadRequest, Conflict, NotFound
-from tidewire.core.events import Closed, Delta, Entry, Event, PartStarted, Signature
+from tidewire.core.events import Closed, Delta, Edit, Entry, Event, PartStarted, Signature
 from tidewire.core.ports import Desk
 from tidewire.core.request import Content, Message, Request, Text, Thought, ToolCall, ToolResult
 from tidewire.doors.prefix import replay
@@ -80,6 +80,9 @@ class _Answer:
                 self._texts[part] = ""
             case Delta(part=part, text=text):
                 self._texts[part] += text
+            case Edit(part=part, start=start, end=end, text=text):
+                old = self._texts[part]
+                self._texts[part] = old[:start] + text + old[end:]
             case Signature(part=part):
                 self._signatures[part] = event
             case Closed(reason=reason):

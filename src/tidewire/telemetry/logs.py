@@ -47,7 +47,15 @@ def setup(level: str = "info", form: Format = "auto", stream: TextIO | None = No
         logger.handlers.clear()
         logger.propagate = True
     logging.getLogger("uvicorn.access").disabled = True  # it writes query strings, and a query may carry ?key=
-    for name in ("httpx", "httpcore", "websockets", "asyncio"):  # at debug they write what they carry
+    for name in (
+        "httpx",
+        "httpcore",
+        "httpx2",
+        "httpcore2",
+        "mcp",
+        "websockets",
+        "asyncio",
+    ):  # at debug they write what they carry
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
 
 
