@@ -256,6 +256,26 @@ class Passage(msgspec.Struct, frozen=True, omit_defaults=True):
     score: float = 0.0
 
 
+class Encoder(Protocol):
+    """Turns texts into vectors of meaning, for search and for the semantic cache.
+
+    name: the model and its version; vectors of different names are never compared. dimensions: 0 until it is known.
+    """
+
+    name: str
+    dimensions: int
+
+    async def encode(
+        self, texts: Sequence[str], *, query: bool = False, deadline: float | None = None
+    ) -> Sequence[bytes]:
+        """A unit vector for each text, in order: little-endian float32. query: these are questions, not documents.
+
+        deadline: seconds on the event loop's clock, by which the answer is of use. Raises UpstreamError or TimedOut.
+        """
+
+    async def close(self) -> None: ...
+
+
 class Decoder(Protocol):
     """Turns the bytes of one upstream answer into events, however they are cut."""
 
