@@ -10,7 +10,7 @@ pytest.importorskip("mcp")
 from tidewire.core.errors import SettingsError
 from tidewire.server.mcp import mcp_tools
 from tidewire.toolbox.mcp import Local, Remote
-from tidewire.toolbox.mcp_results import Names
+from tidewire.toolbox.names import Names
 from tidewire.toolbox.port import Terms
 
 

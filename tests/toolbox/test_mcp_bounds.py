@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from tidewire.core.errors import SettingsError
 from tidewire.toolbox.mcp_lines import Bucket, Lines, TooLong
-from tidewire.toolbox.mcp_results import Names, described, output, valid
+from tidewire.toolbox.mcp_results import described, output
+from tidewire.toolbox.names import Names, valid
 from tidewire.toolbox.port import NAME
 
 said = pytest.importorskip("mcp_types")

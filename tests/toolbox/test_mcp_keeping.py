@@ -10,7 +10,8 @@ pytest.importorskip("mcp")
 from providers.plain_chat import virtually
 from tidewire.core.request import Tool
 from tidewire.toolbox.mcp import McpTools, Remote
-from tidewire.toolbox.mcp_results import Gone, Names, Unreachable
+from tidewire.toolbox.mcp_results import Gone, Unreachable
+from tidewire.toolbox.names import Names
 from tidewire.toolbox.port import ToolFault, ToolOutput
 from toolbox.mcp_calls import context
 

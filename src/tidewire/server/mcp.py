@@ -8,7 +8,7 @@ from typing import Protocol
 
 from tidewire.core.errors import SettingsError
 from tidewire.toolbox.mcp import Local, McpTools, Remote, Revision
-from tidewire.toolbox.mcp_results import Names
+from tidewire.toolbox.names import Names
 from tidewire.toolbox.port import Terms
 
 

@@ -19,7 +19,8 @@ import msgspec
 from tidewire.core.errors import SettingsError, TidewireError
 from tidewire.core.request import Tool
 from tidewire.toolbox.mcp_lines import Bucket
-from tidewire.toolbox.mcp_results import Gone, Names, Refused, Unreachable
+from tidewire.toolbox.mcp_results import Gone, Refused, Unreachable
+from tidewire.toolbox.names import Names
 from tidewire.toolbox.port import CallContext, ServerTool, Terms, ToolFault, ToolOutput
 
 if TYPE_CHECKING:
