@@ -9,7 +9,7 @@ from tidewire.engine.admission import Admission, Limits
 
 
 def door(load=0.0, held=0, **limits):
-    return Admission(Limits(**limits), load=lambda: load, held=lambda: held)
+    return Admission(Limits(**limits), load=lambda streams: load, held=lambda: held)
 
 
 def test_nobody_is_refused_below_every_limit():

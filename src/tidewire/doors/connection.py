@@ -19,6 +19,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 REASONS: Final = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in HTTPStatus}
 REASONS[499] = b"HTTP/1.1 499 Client Closed Request\r\n"
 EXTENSION: Final = "tidewire.connection"
+SHED_BODY: Final = 1024 * 1024  # bytes of a refused request's body that are read, so that its connection can be kept
+Refusal = tuple[int, list[tuple[str, str]], bytes]  # status, headers, body
 PIPELINED: Final = 16  # requests that may wait behind one that streams, before the client is not read
 _H2C: Final = re.compile(rb"\r\nupgrade: *h2c *(?=\r\n)", re.IGNORECASE)
 
@@ -39,10 +41,14 @@ class Bounds(msgspec.Struct, frozen=True):
 
 
 class Connection(HttpToolsProtocol):
-    """One client connection. `bounds` and `everybody` are set by `configure` before the server starts."""
+    """One client connection. What stands here is set by `configure` before the server starts.
+
+    shed: given the address of a POST, what it is refused with before it costs anything; None: it goes its way.
+    """
 
     bounds = Bounds()
     everybody: set[Connection]
+    shed: Callable[[bytes], Refusal | None] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -52,6 +58,8 @@ class Connection(HttpToolsProtocol):
         self._head = 0  # bytes of the head so far
         self._in_head = True
         self._in_body = False
+        self._refusal: Refusal | None = None  # of the request whose body is being read
+        self._passed = 0  # bytes of that body
         self._deadline = time.monotonic() + self.bounds.header_s
         self._clock = time.monotonic
         self.everybody.add(self)
@@ -94,6 +102,9 @@ class Connection(HttpToolsProtocol):
         self._in_body = True
         self._head = 0
         self._deadline = self._clock() + self.bounds.body_s
+        if (refusal := self._shedding()) is not None:
+            self._refusal, self._passed = refusal, 0
+            return
         super().on_headers_complete()
         if self.parser.should_upgrade() and self._should_upgrade():
             return
@@ -101,10 +112,46 @@ class Connection(HttpToolsProtocol):
         if self.wire is not None and len(self.pipeline) <= PIPELINED:
             self.flow.resume_reading()  # uvicorn pauses behind a waiting request: a client that leaves must be seen
 
+    def on_body(self, body: bytes) -> None:
+        if self._refusal is None:
+            super().on_body(body)
+            return
+        self._passed += len(body)
+        if self._passed > SHED_BODY:
+            self._turn_away(keep=False)
+
     def on_message_complete(self) -> None:
         self._in_body = False
         self._deadline = 0.0
-        super().on_message_complete()
+        if self._refusal is not None:
+            self._turn_away(keep=self.parser.get_http_version() == "1.1" and self.parser.should_keep_alive())
+        else:
+            super().on_message_complete()
+
+    def _shedding(self) -> Refusal | None:
+        """Whether this request is refused here. Left to its route: what a browser must be told more about, or waits its turn."""
+        if self.shed is None or self.parser.get_method() != b"POST" or self.expect_100_continue:
+            return None
+        if self.parser.should_upgrade() or (self.cycle is not None and not self.cycle.response_complete):
+            return None
+        if any(name == b"origin" for name, _ in self.headers):
+            return None
+        return self.shed(self.url)
+
+    def _turn_away(self, *, keep: bool) -> None:
+        assert self._refusal is not None
+        (status, headers, body), self._refusal = self._refusal, None
+        if self.transport.is_closing():
+            return
+        lines = [b"%s: %s\r\n" % (name.encode(), value.encode("latin-1")) for name, value in headers]
+        closing = b"" if keep else b"connection: close\r\n"
+        self.transport.write(
+            b"%sserver: tidewire\r\n%scontent-length: %d\r\n%s\r\n%s"
+            % (REASONS[status], b"".join(lines), len(body), closing, body)
+        )
+        if not keep:
+            self.transport.close()
+        self.on_response_complete()
 
     def on_response_complete(self) -> None:
         self._in_head = True
@@ -282,9 +329,10 @@ class Wire:
             self.on_tick(now)
 
 
-def configure(bounds: Bounds) -> type[Connection]:
+def configure(bounds: Bounds, shed: Callable[[bytes], Refusal | None] | None = None) -> type[Connection]:
     """A connection class with these bounds, and its own register of open connections."""
-    return type("BoundConnection", (Connection,), {"bounds": bounds, "everybody": set()})
+    given = {"bounds": bounds, "everybody": set(), "shed": shed and staticmethod(shed)}
+    return type("BoundConnection", (Connection,), given)
 
 
 def take(scope: Any) -> Wire:

@@ -26,13 +26,13 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Admission:
-    """load: the share of its core that this process used of late, 0 to 1. held: bytes of log in memory."""
+    """load: the share of its core that this process will use with so many streams, 0 to 1. held: bytes of log in memory."""
 
     def __init__(
         self,
         limits: Limits,
         *,
-        load: Callable[[], float],
+        load: Callable[[int], float],
         held: Callable[[], int],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -53,9 +53,9 @@ class Admission:
             raise Overloaded(
                 f"{streams} of {limits.streams} streams are open (limits.streams); try again soon", retry_after=1.0
             )
-        if streams >= limits.busy_streams and (busy := self._load()) > limits.busy:
+        if streams >= limits.busy_streams and (busy := self._load(streams + 1)) > limits.busy:
             raise Overloaded(
-                f"this server is {busy:.0%} busy, above its limit of {limits.busy:.0%} (limits.busy); try again soon",
+                f"with one stream more this server would be {busy:.0%} busy, above its limit of {limits.busy:.0%} (limits.busy); try again soon",
                 retry_after=1.0,
             )
         now = self._clock()

@@ -79,14 +79,22 @@ class Desk:
 
     # What a door needs
 
-    async def start(self, request: Request) -> Meta:
+    def admit(self) -> None:
+        """Raises Overloaded or ShuttingDown where no stream may start now."""
         try:
             self._admission.check(len(self._runs))
-            provider, name = await self._find_provider(request.model)
-            self._admission.check(len(self._runs))  # the model may have been waited for, and others with it
         except TidewireError as error:
             self._meter.refused(error.kind)
             raise
+
+    async def start(self, request: Request) -> Meta:
+        self.admit()
+        try:
+            provider, name = await self._find_provider(request.model)
+        except TidewireError as error:
+            self._meter.refused(error.kind)
+            raise
+        self.admit()  # the model may have been waited for, and others with it
         stream = request.stream or ids.new("st")
         if not ids.valid(stream):
             raise BadRequest("stream may have 1 to 64 of the characters A-Z a-z 0-9 _ -", param="stream")

@@ -74,6 +74,7 @@ class Server(uvicorn.Server):
         idle: Callable[[], None] = lambda: None,
     ) -> None:
         limits = settings.limits
+        routes, shedding = router(parts)
         self.connection_class = configure(
             Bounds(
                 connections=limits.connections,
@@ -82,11 +83,12 @@ class Server(uvicorn.Server):
                 body_s=limits.body_s,
                 write_buffer=limits.write_buffer_bytes,
                 stall_s=limits.write_stall_s,
-            )
+            ),
+            shedding.refusal,
         )
         super().__init__(
             uvicorn.Config(
-                router(parts),
+                routes,
                 http=self.connection_class,
                 ws="websockets-sansio",
                 ws_max_size=limits.body_bytes,

@@ -86,7 +86,7 @@ async def house(settings: Settings, *, own_port: int, source: Source | None = No
         store = _log(settings)
         metrics = Metrics(store.size)
         lag = LoopLag(metrics.late)
-        load = Load()
+        load = Load(lambda: desk.open_streams)
         index = Index(Path(settings.data) / "index.db")
         stack.push_async_callback(index.close)
         catalogue = Catalogue(
@@ -97,7 +97,7 @@ async def house(settings: Settings, *, own_port: int, source: Source | None = No
             settings.routes, catalogue, metrics, limit=settings.limits.stream_s, rng=random.Random(os.urandom(8))
         )
         arranged = Arrangement(catalogue, routes=lambda: book.current, wrappers=())
-        admission = Admission(_limits(settings), load=lambda: load.share, held=lambda: store.size()[1])
+        admission = Admission(_limits(settings), load=load.expected, held=lambda: store.size()[1])
         desk = Desk(
             store,
             find_provider=arranged.find,

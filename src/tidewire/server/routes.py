@@ -38,6 +38,7 @@ from tidewire.doors.native import NativeRoutes
 from tidewire.doors.ollama import OllamaRoutes
 from tidewire.doors.openai import OpenAIRoutes
 from tidewire.doors.responses import ResponsesRoutes
+from tidewire.doors.shedding import Shedding
 from tidewire.doors.static import ConsoleRoutes, HealthRoutes
 from tidewire.doors.streaming import Manner, Streaming
 from tidewire.doors.ui import UIRoutes
@@ -75,11 +76,21 @@ class Routes:
         self._origins = origins
         self._body_limit = body_limit
         self.all: list[BaseRoute] = []
+        self.answering: dict[bytes, Shape] = {}
 
     def add(
-        self, path: str, shape: Shape, *, open_to_all: bool = False, key_in_query: bool = False, **handlers: Handle
+        self,
+        path: str,
+        shape: Shape,
+        *,
+        open_to_all: bool = False,
+        key_in_query: bool = False,
+        answers: bool = False,
+        **handlers: Handle,
     ) -> None:
-        """handlers: get=…, post=…, delete=…"""
+        """handlers: get=…, post=…, delete=… answers: a POST begins an answer; it may be refused before it gets as far as its handler."""
+        if answers:
+            self.answering[path.encode()] = shape
         access = Access() if open_to_all else self._access
         endpoints = {
             method.upper(): Endpoint(handle, shape, access, self._origins, self._body_limit, key_in_query=key_in_query)
@@ -114,7 +125,8 @@ class _Methods:
         await call.fail(error.info(), self._shape)
 
 
-def router(house: House) -> ASGIApp:
+def router(house: House) -> tuple[ASGIApp, Shedding]:
+    """All routes, and what refuses some of their requests before they are looked at."""
     settings = house.settings
     limits = settings.limits
     manner = Manner(heartbeat=max(1, round(settings.streams.heartbeat_s)), retry=settings.streams.retry_ms)
@@ -127,14 +139,14 @@ def router(house: House) -> ASGIApp:
 
     native = NativeRoutes(streaming, {form: Native(form, when.native) for form in FORMS})
     shape = Native().error
-    routes.add("/v1/streams", shape, post=native.start, get=native.find)
+    routes.add("/v1/streams", shape, answers=True, post=native.start, get=native.find)
     routes.add("/v1/streams/{stream}", shape, get=native.meta, delete=native.delete)
     routes.add("/v1/streams/{stream}/events", shape, get=native.follow)
     routes.add("/v1/streams/{stream}/cancel", shape, post=native.cancel)
 
     chat = OpenAIChat(when.openai_chat)
     openai = OpenAIRoutes(streaming, chat)
-    routes.add("/v1/chat/completions", chat.error, post=openai.completions)
+    routes.add("/v1/chat/completions", chat.error, answers=True, post=openai.completions)
     google = Gemini(when.gemini)
     gemini = GeminiRoutes(streaming, google)
     for version in ("/v1", "/v1beta"):  # Google's clients have asked for the one or the other
@@ -149,38 +161,40 @@ def router(house: House) -> ASGIApp:
     routes.add("/v1/embeddings", vectors.error, post=EmbeddingRoutes(vectors, house.catalogue.embed).create)
 
     pictures = OpenAIImages(when.openai_images)
-    routes.add("/v1/images/generations", pictures.error, post=ImageRoutes(streaming, pictures).generations)
+    routes.add(
+        "/v1/images/generations", pictures.error, answers=True, post=ImageRoutes(streaming, pictures).generations
+    )
 
     stored = OpenAIResponses(when.openai_responses)
     responses = ResponsesRoutes(streaming, stored)
-    routes.add("/v1/responses", stored.error, post=responses.create)
+    routes.add("/v1/responses", stored.error, answers=True, post=responses.create)
     routes.add("/v1/responses/{response}", stored.error, get=responses.retrieve, delete=responses.delete)
     routes.add("/v1/responses/{response}/cancel", stored.error, post=responses.cancel)
     routes.add("/v1/responses/{response}/input_items", stored.error, get=responses.input_items)
 
     said = AnthropicMessages(when.anthropic)
     anthropic = AnthropicRoutes(streaming, said)
-    routes.add("/v1/messages", said.error, post=anthropic.messages)
+    routes.add("/v1/messages", said.error, answers=True, post=anthropic.messages)
     routes.add("/v1/messages/count_tokens", said.error, post=anthropic.count_tokens)
 
     chunks = UIMessages("default", when.ui_messages)
     ui = UIRoutes(streaming, chunks)
-    routes.add("/api/chat", chunks.error, post=ui.start)
+    routes.add("/api/chat", chunks.error, answers=True, post=ui.start)
     routes.add("/api/chat/{id}/stream", chunks.error, get=ui.resume)
     routes.add("/api/chat/{id}/stop", chunks.error, post=ui.stop)
 
     agents = AGUI("default", when.agui)
     agui = AGUIRoutes(streaming, agents)
-    routes.add("/agui", agents.error, post=agui.run)
+    routes.add("/agui", agents.error, answers=True, post=agui.run)
     routes.add("/agui/{run}", agents.error, get=agui.resume)
 
     cohere = Cohere(when.cohere)
-    routes.add("/v2/chat", cohere.error, post=CohereRoutes(streaming, cohere).chat)
+    routes.add("/v2/chat", cohere.error, answers=True, post=CohereRoutes(streaming, cohere).chat)
 
     lines = Ollama("chat", when.ollama)
     ollama = OllamaRoutes(streaming, lines, Ollama("generate", when.ollama))
-    routes.add("/ollama/api/chat", lines.error, post=ollama.chat)
-    routes.add("/ollama/api/generate", lines.error, post=ollama.generate)
+    routes.add("/ollama/api/chat", lines.error, answers=True, post=ollama.chat)
+    routes.add("/ollama/api/generate", lines.error, answers=True, post=ollama.generate)
     routes.add("/ollama/api/tags", lines.error, get=ollama.tags)
     routes.add("/ollama/api/show", lines.error, post=ollama.show)
     routes.add("/ollama/api/version", lines.error, get=ollama.version)
@@ -213,7 +227,8 @@ def router(house: House) -> ASGIApp:
         origins=frozenset(settings.server.origins),
     )
     routes.all.append(WebSocketRoute("/v1/ws", socket))
-    return Router(routes.all, default=_Nowhere(origins), redirect_slashes=False)
+    nowhere = _Nowhere(origins)
+    return Router(routes.all, default=nowhere, redirect_slashes=False), Shedding(routes.answering, house.desk.admit)
 
 
 def _policies(settings: Settings) -> Policies:
