@@ -10,8 +10,9 @@ from typing import Any
 import click
 
 from tidewire.cli.options import settings, settings_options
+from tidewire.server.group import masked
 from tidewire.server.reference import ANY, default_file, describe, table, toml
-from tidewire.server.settings import Settings, masked
+from tidewire.server.settings import Settings
 
 
 @click.command(short_help="Show the settings in force and where they come from.")

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from tidewire.server.settings import SECRETS, Settings
+from tidewire.server.group import SECRETS
+from tidewire.server.settings import Settings
 
 PREFIX = "TIDEWIRE_"
 ANY = "NAME"  # stands for the name that a table of tables is keyed by, as in providers.NAME.base_url

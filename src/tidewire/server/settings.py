@@ -5,40 +5,17 @@ The default tidewire.toml and docs/settings.md are generated from here, by refer
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
-import msgspec
 from msgspec import Meta
 
 from tidewire.core.errors import SettingsError
 from tidewire.core.request import DisconnectPolicy
 from tidewire.routing.table import Plan, fault
+from tidewire.server.group import Bytes, Count, Group, Ms, Seconds, masked
 
-SECRETS: Final = frozenset({"api_key"})
-_USERINFO: Final = re.compile(r"//[^/@\s]+@")
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
-
-Seconds = Annotated[float, Meta(gt=0, le=604800, extra={"unit": "s"})]
-Bytes = Annotated[int, Meta(ge=1024, le=1 << 40, extra={"unit": "bytes"})]
-Count = Annotated[int, Meta(ge=1, le=1_000_000)]
-Ms = Annotated[float, Meta(ge=0, le=604_800_000, extra={"unit": "ms"})]
-
-
-def masked(name: str, value: Any) -> Any:
-    """The value as it may be shown: secrets and the user part of addresses are replaced by ***."""
-    if name in SECRETS and value:
-        return "***"
-    return _USERINFO.sub("//***@", value) if isinstance(value, str) else value
-
-
-class Group(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A table of settings. Its repr shows no secret."""
-
-    def __repr__(self) -> str:
-        inside = ", ".join(f"{name}={masked(name, getattr(self, name))!r}" for name in self.__struct_fields__)
-        return f"{type(self).__name__}({inside})"
 
 
 class Server(Group, frozen=True):

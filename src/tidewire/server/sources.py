@@ -13,8 +13,9 @@ import msgspec
 from msgspec import inspect
 
 from tidewire.core.errors import SettingsError
+from tidewire.server.group import masked
 from tidewire.server.reference import ANY, PREFIX, Setting, describe
-from tidewire.server.settings import Settings, check, masked
+from tidewire.server.settings import Settings, check
 
 FILE: Final = "tidewire.toml"
 ALIASES: Final = {"TIDEWIRE_API_KEY": "server.api_key"}
