@@ -88,7 +88,7 @@ async def test_a_single_file_is_called_by_its_name(index: Index, docs: Path) -> 
 async def test_bad_files_are_reported_and_the_rest_goes_on(index: Index, docs: Path) -> None:
     (docs / "big.txt").write_text("x" * 2000)
     (docs / "data.bin").write_bytes(b"\0\1\2")
-    (docs / "paper.pdf").write_bytes(b"%PDF")
+    (docs / "paper.odt").write_bytes(b"PK")
     (docs / "deep.json.jsonl").write_text("[" * 100_000)
     report = await ingest(index, docs, "acme", largest=1000)
     assert report.indexed == 2
@@ -96,7 +96,7 @@ async def test_bad_files_are_reported_and_the_rest_goes_on(index: Index, docs: P
         "big.txt": "not read: 2,000 bytes, and 1,000 is the limit",
         "data.bin": "not read: binary",
         "deep.json.jsonl": "not read: 100,000 bytes, and 1,000 is the limit",
-        "paper.pdf": "not read: .pdf needs a PDF reader",
+        "paper.odt": "not read: .odt needs a reader of office files",
     }
 
 

@@ -1,25 +1,24 @@
-"""Cuts a document's text into chunks of one topic: under one heading, whole blocks, whole sentences where a block is long."""
+"""Cuts a document's text into chunks of one topic: under one heading, whole blocks, whole sentences where a block is long,
+whole definitions where it is source code.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from tidewire.core import prose
-from tidewire.retrieval.documents import heading_text
+from tidewire.retrieval.outline import definitions
+from tidewire.retrieval.ports import Chunk
+from tidewire.retrieval.reading.text import heading_text
+from tidewire.retrieval.simhash import simhash
 
 WORDS: Final = 150  # a chunk aims at this many
 MOST: Final = 180  # and is never longer
 SMALL: Final = 40  # a section shorter than this is joined with the next one beside or below it
+LONGEST_HEADING: Final = 300  # characters
 WORD_CHARACTERS: Final = 12  # text without spaces: this many characters count as a word
-
-
-class Chunk(NamedTuple):
-    """text is the document's text[start : start + len(text)]. heading: the path of headings above, joined by " > "."""
-
-    start: int
-    text: str
-    heading: str
 
 
 class _Piece(NamedTuple):
@@ -28,6 +27,7 @@ class _Piece(NamedTuple):
     size: int
     path: tuple[str, ...]
     heading: bool
+    code: bool = False
 
 
 def chunks(text: str) -> list[Chunk]:
@@ -61,7 +61,25 @@ def _chunk(text: str, held: Sequence[_Piece]) -> Chunk:
     path = held[0].path
     if all(p.heading for p in held[:-1]):
         path = held[-1].path
-    return Chunk(start, text[start:end], " > ".join(path))
+    heading = _names(held) if all(p.code for p in held) else " > ".join(path)
+    return made(start, text[start:end], heading)
+
+
+def made(start: int, text: str, heading: str) -> Chunk:
+    """A chunk with what it is compared by: its words, whatever their case, their signs and the white space between them."""
+    words = prose.words(text)
+    plain = " ".join(words) if words else text
+    digest = hashlib.blake2b(plain.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    return Chunk(start, text, heading, digest, simhash(words))
+
+
+def _names(held: Sequence[_Piece]) -> str:
+    """What is defined in a chunk of code: what is around all of it, then each name."""
+    common = 0
+    while all(len(p.path) > common for p in held) and len({p.path[common] for p in held}) == 1:
+        common += 1
+    inner = ", ".join(dict.fromkeys(" > ".join(p.path[common:]) for p in held if len(p.path) > common))
+    return " > ".join(filter(None, (*held[0].path[:common], inner)))[:LONGEST_HEADING]
 
 
 def _pieces(text: str) -> Iterator[_Piece]:
@@ -75,6 +93,11 @@ def _pieces(text: str) -> Iterator[_Piece]:
         size = _size(text, block.start, block.end)
         if size <= MOST:
             yield _Piece(block.start, block.end, size, names, block.kind == "heading")
+            continue
+        if block.kind == "code":
+            for start, end, inner in definitions(text, block.start, block.end):
+                for first, last in _cut(text, prose.Block("code", start, end)):
+                    yield _Piece(first, last, _size(text, first, last), (*names, *inner), False, True)
             continue
         for start, end in _cut(text, block):
             yield _Piece(start, end, _size(text, start, end), names, False)

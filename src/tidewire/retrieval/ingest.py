@@ -12,10 +12,12 @@ from typing import Final
 import msgspec
 
 from tidewire.core.errors import BadRequest, NotFound
-from tidewire.retrieval.documents import Document, NotRead, digest, read
+from tidewire.retrieval.documents import Document, digest
 from tidewire.retrieval.index import Index
+from tidewire.retrieval.reading.page import NotRead
+from tidewire.retrieval.reading.reader import Bounds, Reader
 
-LARGEST: Final = 8 * 1024 * 1024  # bytes of one file
+LARGEST: Final = 32 * 1024 * 1024  # bytes of one file
 BATCH: Final = 64  # documents in one transaction
 BATCH_CHARACTERS: Final = 2_000_000
 LEFT_OUT: Final = frozenset({"node_modules", "__pycache__", "venv", "site-packages", "target", "dist-info"})
@@ -47,12 +49,13 @@ async def ingest(
     started = time.monotonic()
     report = Report()
     root, files, unread = await asyncio.to_thread(_survey, Path(path))
+    reader = Reader(Bounds(size=largest))
     known = {d.location: d.digest for d in await index.documents(namespace) if _under(d.location, root)}
     kept: set[str] = set()
     batch: list[Document] = []
     for n, file in enumerate(files, 1):
         shown, place = _shown(file, root), _printable(file)
-        outcome = await asyncio.to_thread(_document, file, shown, known.get(place), largest)
+        outcome = await _document(reader, file, shown, known.get(place))
         report.files += 1
         if isinstance(outcome, Document):
             batch.append(outcome)
@@ -83,32 +86,39 @@ def _under(location: str, root: Path) -> bool:
     return location == str(root) or location.startswith(str(root).rstrip(os.sep) + os.sep)
 
 
-def _document(file: str, shown: str, before: str | None, largest: int) -> Document | NotRead | OSError | None:
+async def _document(reader: Reader, file: str, shown: str, before: str | None) -> Document | NotRead | OSError | None:
     """The file's document; None where it is as it was; else why there is none."""
+    largest = reader.bounds.size
     try:
-        status = Path(file).stat()
-        if status.st_size > largest:
-            return NotRead(f"not read: {status.st_size:,} bytes, and {largest:,} is the limit")
-        with open(file, "rb") as source:  # noqa: PTH123
-            raw = source.read(largest + 1)
+        raw, changed = await asyncio.to_thread(_bytes, file, largest)
         mark = digest(raw)
         if mark == before:
             return None
-        title, text = read(raw, Path(file).name)
+        page = await reader.read(raw, Path(file).name)
     except NotRead as refusal:
         return refusal
     except OSError as error:
         return OSError(error.errno, f"not read: {error.strerror}")
-    except (ValueError, RecursionError) as error:
-        return NotRead(f"not read: {type(error).__name__} while its format was read")
     return Document(
         location=_printable(file),
-        title=_printable(title),
-        text=_printable(text),
+        title=_printable(page.title),
+        text=_printable(page.text),
         uri=shown,
-        changed=status.st_mtime,
+        changed=page.published or changed,
         digest=mark,
     )
+
+
+def _bytes(file: str, largest: int) -> tuple[bytes, float]:
+    """What a file holds, and when it was changed. One over the limit is not opened."""
+    status = Path(file).stat()
+    if status.st_size > largest:
+        raise NotRead(f"not read: {status.st_size:,} bytes, and {largest:,} is the limit")
+    with open(file, "rb") as source:  # noqa: PTH123
+        raw = source.read(largest + 1)
+    if len(raw) > largest:
+        raise NotRead(f"not read: it has grown over {largest:,} bytes, which is the limit")
+    return raw, status.st_mtime
 
 
 def _printable(text: str) -> str:
