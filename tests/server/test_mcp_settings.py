@@ -22,6 +22,7 @@ class Given(msgspec.Struct):
     url: str = ""
     headers: dict[str, str] = {}
     api_key_env: str = ""
+    api_key_header: str = ""
     revision: str = "auto"
 
 
@@ -40,6 +41,11 @@ def test_a_key_becomes_a_header():
     assert server._where == Remote("https://far.example/mcp", {"X-Team": "a", "Authorization": "Bearer sk-1"})
 
 
+def test_a_key_may_go_into_a_header_of_another_name():
+    server = made(url="https://far.example/mcp", api_key_env="KEY", api_key_header="X-Api-Key")
+    assert server._where.headers == {"X-Api-Key": "sk-1"}
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
@@ -47,6 +53,7 @@ def test_a_key_becomes_a_header():
         ({"command": ["true"], "url": "http://x"}, "one of the two"),
         ({"url": "ftp://x"}, "begins with http"),
         ({"url": "http://x", "api_key_env": "NONE"}, "names NONE, which is not set"),
+        ({"url": "http://x", "headers": {"X-A": "a\r\nX-B: b"}}, "is none of a header"),
         ({"command": [sys.executable], "env_names": ["EMPTY"]}, "names EMPTY, which is not set"),
         ({"command": ["no-such-program"]}, "no program 'no-such-program' is found"),
     ],

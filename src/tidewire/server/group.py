@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 SECRETS: Final = frozenset({"api_key"})
+TABLES: Final = frozenset({"headers", "env"})  # of values that are often keys
 _USERINFO: Final = re.compile(r"//[^/@\s]+@")
 
 Seconds = Annotated[float, Meta(gt=0, le=604800, extra={"unit": "s"})]
@@ -21,6 +22,8 @@ def masked(name: str, value: Any) -> Any:
     """The value as it may be shown: secrets and the user part of addresses are replaced by ***."""
     if name in SECRETS and value:
         return "***"
+    if name in TABLES and value:
+        return dict.fromkeys(value, "***") if isinstance(value, dict) else "***"
     return _USERINFO.sub("//***@", value) if isinstance(value, str) else value
 
 

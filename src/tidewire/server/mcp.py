@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from tidewire.core.errors import SettingsError
+from tidewire.server.tool_keys import Keyed, address, headers, value
 from tidewire.toolbox.mcp import Local, McpTools, Remote, Revision
 from tidewire.toolbox.names import Names
 from tidewire.toolbox.port import Terms
 
 
-class Given(Protocol):
+class Given(Keyed, Protocol):
     """The fields of [tools.NAME] that are read here."""
 
     @property
@@ -26,10 +27,6 @@ class Given(Protocol):
     @property
     def url(self) -> str: ...
     @property
-    def headers(self) -> Mapping[str, str]: ...
-    @property
-    def api_key_env(self) -> str: ...
-    @property
     def revision(self) -> Revision: ...
 
 
@@ -42,7 +39,7 @@ def mcp_tools(name: str, given: Given, terms: Terms, names: Names, environ: Mapp
             param=f"{where}.command",
         )
     if given.command:
-        passed = {key: _value(key, environ, f"{where}.env_names") for key in given.env_names}
+        passed = {key: value(key, environ, f"{where}.env_names") for key in given.env_names}
         return McpTools(
             name,
             Local(given.command, {**passed, **given.env}, given.log_stderr),
@@ -50,15 +47,5 @@ def mcp_tools(name: str, given: Given, terms: Terms, names: Names, environ: Mapp
             revision=given.revision,
             names=names,
         )
-    if not given.url.startswith(("http://", "https://")):
-        raise SettingsError(f"{where}.url is {given.url!r}; it begins with http:// or https://", param=f"{where}.url")
-    headers = dict(given.headers)
-    if given.api_key_env:
-        headers["Authorization"] = f"Bearer {_value(given.api_key_env, environ, f'{where}.api_key_env')}"
-    return McpTools(name, Remote(given.url, headers), terms=terms, revision=given.revision, names=names)
-
-
-def _value(key: str, environ: Mapping[str, str], param: str) -> str:
-    if not environ.get(key):
-        raise SettingsError(f"{param} names {key}, which is not set in the environment", param=param)
-    return environ[key]
+    there = Remote(address(given.url, f"{where}.url"), headers(where, given, environ))
+    return McpTools(name, there, terms=terms, revision=given.revision, names=names)
