@@ -475,7 +475,6 @@ def test_limits_and_options_have_coheres_names(fields, said):
         ({"messages": [Message("user", [Audio("x", "wav")])]}, "messages[0]"),
         ({"messages": [Message("user", [File(id="x")])]}, "messages[0]"),
         ({"messages": [Message("assistant", [Text("a"), Image("u")])]}, "messages[0]"),
-        ({"messages": [Message("tool", [ToolResult("c", "", images=[Image("u")])])]}, "messages[0]"),
     ],
 )
 def test_what_cohere_cannot_be_told_is_refused(fields, param):
@@ -496,3 +495,11 @@ def test_the_models_are_those_that_chat():
 def test_a_list_of_models_that_is_none_is_an_error(body):
     with pytest.raises(UpstreamError):
         HOST.models(body)
+
+
+def test_what_a_tool_showed_is_said_by_the_user_behind_its_result():
+    said = asked(messages=[Message("tool", [ToolResult("c", "42", images=[Image("data:image/png;base64,AA==")])])])
+    result, behind = said["messages"]
+    assert result == {"role": "tool", "tool_call_id": "c", "content": "42"}
+    assert behind["role"] == "user"
+    assert [part["type"] for part in behind["content"]] == ["text", "image_url"]

@@ -351,6 +351,29 @@ def test_a_plain_question_asks_for_a_stream_with_usage_and_nothing_else():
     }
 
 
+def test_what_tools_showed_is_said_by_the_user_behind_all_results_of_the_turn():
+    def shown(call, url):
+        return [
+            {"type": "text", "text": f"What the call {call} showed:"},
+            {"type": "image_url", "image_url": {"url": url}},
+        ]
+
+    def result(call, text):
+        return {"role": "tool", "tool_call_id": call, "content": text}
+
+    first = Message("tool", [ToolResult("c", "", images=[Image("data:x")])])
+    second = Message("tool", [ToolResult("d", "two", images=[Image("data:y")]), ToolResult("e", "none")])
+    results = [result("c", "an image, which is shown below"), result("d", "two"), result("e", "none")]
+    both = [*shown("c", "data:x"), *shown("d", "data:y")]
+    assert encoded(messages=[first, second])["messages"] == [*results, {"role": "user", "content": both}]
+    then = encoded(messages=[first, second, Message("user", [Text("So?")])])["messages"]
+    assert then == [*results, {"role": "user", "content": [*both, {"type": "text", "text": "So?"}]}]
+    later = encoded(messages=[first, second, Message("assistant", [Text("Well")])])["messages"]
+    assert [m["role"] for m in later] == ["tool", "tool", "tool", "user", "assistant"]
+    mixed = encoded(messages=[Message("user", [*first.content, Text("And?")])])["messages"]
+    assert mixed == [results[0], {"role": "user", "content": [{"type": "text", "text": "And?"}, *shown("c", "data:x")]}]
+
+
 def test_every_kind_of_content_is_said():
     messages = [
         Message("system", [Text("Be brief.")]),

@@ -12,6 +12,7 @@ import msgspec
 
 from tidewire.core.errors import BadRequest
 from tidewire.core.request import Content, Image, Message, Role, Text, Thought, Tool, ToolCall, ToolResult
+from tidewire.dialects.pictures import behind_results
 
 _ROLES: Final[dict[str, Role]] = {"system": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
 _json = msgspec.json.encode
@@ -110,12 +111,10 @@ def read_tools(raw: Sequence[Any], *, strict: bool | None) -> list[Tool]:
 def write_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
     """Our messages as Cohere's. Raises BadRequest for content that Cohere has no word for."""
     out: list[dict[str, Any]] = []
-    for i, message in enumerate(messages):
+    for i, message in enumerate(behind_results(messages)):
         others: list[Content] = []
         for content in message.content:
             if isinstance(content, ToolResult):
-                if content.images:
-                    raise _unsaid(f"messages[{i}]", "images in a tool's result", "say them in a user message")
                 out.append({"role": "tool", "tool_call_id": content.call, "content": content.text})
             else:
                 others.append(content)

@@ -22,6 +22,7 @@ from tidewire.core.request import (
     ToolCall,
     ToolResult,
 )
+from tidewire.dialects.pictures import behind_results
 
 ROLES: dict[str, Role] = {
     "system": "system",
@@ -174,10 +175,11 @@ def _maybe(given: dict[str, Any], name: str, at: str) -> str | None:
 def write_messages(messages: Sequence[Message], thoughts: str = "reasoning_content") -> list[dict[str, Any]]:
     """Our messages as Chat Completions messages. thoughts: as `openai_quirks.Quirks` says.
 
-    Raises BadRequest for what they cannot say: images in a tool's answer, a document by its address. That a tool failed is said by its text.
+    Raises BadRequest for what they cannot say: a document by its address. That a tool failed is said by its text; what it showed
+    stands in a message of the user behind its result.
     """
     out: list[dict[str, Any]] = []
-    for message in messages:
+    for message in behind_results(messages):
         results = [c for c in message.content if isinstance(c, ToolResult)]
         out.extend(_write_result(r) for r in results)
         others = [c for c in message.content if isinstance(c, (Text, Image, Audio, File))]
@@ -204,12 +206,6 @@ def write_messages(messages: Sequence[Message], thoughts: str = "reasoning_conte
 
 
 def _write_result(result: ToolResult) -> dict[str, Any]:
-    if result.images:
-        raise BadRequest(
-            "Chat Completions takes no image in a tool's answer; send it in a user message behind it",
-            code="unsupported_value",
-            param="messages",
-        )
     return {"role": "tool", "tool_call_id": result.call, "content": result.text}
 
 
