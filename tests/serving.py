@@ -21,6 +21,7 @@ from typing import Any
 from tidewire.routing.table import Plan
 from tidewire.server.app import Server
 from tidewire.server.assemble import House, house
+from tidewire.server.embedding_settings import Embedding
 from tidewire.server.settings import Limits, Log, Models, Provider, Settings, Streams
 from tidewire.server.settings import Server as ServerSettings
 
@@ -71,6 +72,7 @@ async def serving(
     streams: Streams | None = None,
     server: ServerSettings | None = None,
     routes: dict[str, Plan] | None = None,
+    embedding: Embedding | None = None,
 ) -> AsyncIterator[Served]:
     """hosts: name to base_url of hosts that speak Chat Completions, each with the model <name>/m."""
     known = {
@@ -85,6 +87,7 @@ async def serving(
         streams=streams or Streams(),
         server=server or ServerSettings(),
         routes=routes or {},
+        embedding=embedding or Embedding(kind="none"),
     )
     with socket.create_server(("127.0.0.1", 0), backlog=2048) as listener:
         port = listener.getsockname()[1]

@@ -48,3 +48,25 @@ class RouteMeter(Protocol):
 
     def warmed(self, provider: str, seconds: float) -> None:
         """A connection was opened before anybody asked for it; seconds: what it took."""
+
+
+class EncoderMeter(Protocol):
+    """What encoders report, and what keeps documents' vectors whole. encoder: its name. Times in seconds."""
+
+    def encoded(self, encoder: str, kind: str, texts: int, waited: float, took: float) -> None:
+        """A batch ended. kind: query or document. waited: the longest that one of its texts had waited. took: the batch itself."""
+
+    def encode_failed(self, encoder: str, code: str) -> None:
+        """A batch failed with this error."""
+
+    def truncated(self, encoder: str, texts: int) -> None:
+        """So many texts were longer than the model reads; their ends are not in their vectors."""
+
+    def loaded(self, encoder: str, seconds: float) -> None:
+        """The model can be used from now on; seconds: from the wish to load it."""
+
+    def kept(self, hits: int, misses: int) -> None:
+        """So many queries had their vectors kept, so many had not."""
+
+    def pending(self, chunks: int) -> None:
+        """So many chunks wait for a vector."""

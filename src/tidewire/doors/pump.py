@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Protocol, runtime_checkable
+from typing import Final
 
 from tidewire.core.errors import InternalError, TidewireError
 from tidewire.core.events import ErrorInfo
@@ -169,18 +169,12 @@ class Pump:
             self._done.set_result(None)
 
 
-@runtime_checkable
-class Headed(Protocol):
-    """The error shape of a dialect that says some of it in headers."""
-
-    def headers(self, info: ErrorInfo) -> list[tuple[str, str]]: ...
-
-
 def error_headers(info: ErrorInfo, shape: Callable[[ErrorInfo], bytes]) -> list[tuple[str, str]]:
     headers = [("content-type", "application/json"), ("cache-control", "no-store")]
     if info.retry_after is not None:
         headers.append(("retry-after", f"{max(1, round(info.retry_after))}"))
-    return [*headers, *shape.headers(info)] if isinstance(shape, Headed) else headers
+    more = getattr(shape, "headers", None)  # of a dialect that says some of an error there
+    return headers if more is None else [*headers, *more(info)]
 
 
 def _none(limit: int) -> list[object]:

@@ -86,7 +86,7 @@ async def house(settings: Settings, *, own_port: int, source: Source | None = No
         store = _log(settings)
         metrics = Metrics(store.size)
         lag = LoopLag(metrics.late)
-        load = Load(lambda: desk.open_streams)
+        load = Load(lambda: desk.open_streams, metrics.refusals.total)
         index = Index(Path(settings.data) / "index.db")
         stack.push_async_callback(index.close)
         catalogue = Catalogue(

@@ -1,4 +1,4 @@
-"""How busy this process is: the share of one core's time that it uses, and what one open stream more would add to it."""
+"""How busy this process is: the share of one core's time that it uses, and what open streams more would add to it."""
 
 from __future__ import annotations
 
@@ -8,20 +8,28 @@ from collections.abc import Callable
 from typing import Final
 
 INTERVAL: Final = 0.1  # seconds
-WEIGHT: Final = 0.5  # of the newest sample of the share
-SLOWLY: Final = 0.2  # of the newest sample of what a stream costs: streams wait and speak in turn
+WEIGHT: Final = 0.5  # of the newest sample
+MEMORY: Final = 0.9  # weight of a sample against the one after it, for what a stream costs: about a second
 FEW: Final = 20  # streams that tell nothing of the cost of one: what else the process does is shared among too few
+# Seconds of the core for one refusal: its connection is accepted, read, answered and closed. 148 us on the machine of the
+# benchmarks. Without it, many refusals would be taken for streams that had become dear, and fewer would be let in.
+REFUSAL: Final = 150e-6
+ROOM: Final = 0.05  # share of the core above the limit that refusals may take
 
 
 class Load:
-    """streams: how many are open now."""
+    """streams: how many are open now. refusals: how many there have been so far."""
 
-    def __init__(self, streams: Callable[[], int]) -> None:
+    def __init__(self, streams: Callable[[], int], refusals: Callable[[], int]) -> None:
         self._streams = streams
+        self._refusals = refusals
         self._open = 0
+        self._refused = 0
         self._handle: asyncio.TimerHandle | None = None
-        self.share = 0.0
-        self.cost = 0.0  # share of the core for one open stream
+        self._spent = 0.0  # share that streams took, smoothed
+        self._on = 0.0  # streams that took it, smoothed
+        self._squares = self._products = 0.0  # decaying sums: streams by streams, streams by what they took
+        self.share = 0.0  # of everything, smoothed
 
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -32,19 +40,32 @@ class Load:
         if self._handle is not None:
             self._handle.cancel()
 
+    @property
+    def cost(self) -> float:
+        """The share of the core that one open stream takes; 0 until there were enough of them."""
+        return self._products / self._squares if self._squares else 0.0
+
     def expected(self, streams: int) -> float:
-        """The share with this many open streams. A sample tells what was; streams that have come since it cost, too."""
-        return max(self.share, streams * self.cost)
+        """The share that so many open streams use, refusals apart; or all that is in use, where even refusing has no room left.
+
+        A sample tells what was; who has come since it, or left, is counted here.
+        """
+        return max(self._spent + (streams - self._on) * self.cost, self.share - ROOM)
+
+    def take(self, share: float, streams: float, refusals: float) -> None:
+        """One sample: the share used while so many streams were open on average, and so many were refused a second."""
+        spent = max(0.0, share - refusals * REFUSAL)
+        self.share += WEIGHT * (share - self.share)
+        self._spent += WEIGHT * (spent - self._spent)
+        self._on += WEIGHT * (streams - self._on)
+        if streams >= FEW:
+            self._squares = MEMORY * self._squares + streams * streams
+            self._products = MEMORY * self._products + streams * spent
 
     def _sample(self) -> None:
-        wall, used, open_now = time.monotonic(), time.process_time(), self._streams()
-        self.take((used - self._used) / max(wall - self._wall, 1e-6), (self._open + open_now) / 2)
-        self._wall, self._used, self._open = wall, used, open_now
+        wall, used = time.monotonic(), time.process_time()
+        streams, refused = self._streams(), self._refusals()
+        seconds = max(wall - self._wall, 1e-6)
+        self.take((used - self._used) / seconds, (self._open + streams) / 2, (refused - self._refused) / seconds)
+        self._wall, self._used, self._open, self._refused = wall, used, streams, refused
         self._handle = self._loop.call_later(INTERVAL, self._sample)
-
-    def take(self, share: float, streams: float) -> None:
-        """One sample: the share used while so many streams were open on average."""
-        self.share += WEIGHT * (share - self.share)
-        if streams >= FEW:
-            cost = share / streams
-            self.cost += (SLOWLY if self.cost else 1.0) * (cost - self.cost)

@@ -13,6 +13,7 @@ from msgspec import Meta
 from tidewire.core.errors import SettingsError
 from tidewire.core.request import DisconnectPolicy
 from tidewire.routing.table import Plan, fault
+from tidewire.server.embedding_settings import Embedding
 from tidewire.server.group import Bytes, Count, Group, Ms, Seconds, masked
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -224,6 +225,7 @@ class Settings(Group, frozen=True):
     log: Log = Log()
     logging: Logging = Logging()
     retrieval: Retrieval = Retrieval()
+    embedding: Embedding = Embedding()
     models: Models = Models()
     context: Context = Context()
     providers: Annotated[dict[str, Provider], Meta(description="Model hosts by name.")] = {}

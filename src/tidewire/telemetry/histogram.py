@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
+
+from prometheus_client.core import HistogramMetricFamily, Metric
 
 # Seconds. Token gaps lie around 5-50 ms, first tokens around 0.1-5 s, a cancel in the single milliseconds.
 LATENCY: Final = (
@@ -45,3 +47,18 @@ class Histogram:
             below += inside
             lower = upper
         return self.bounds[-1]
+
+
+def family(
+    name: str, text: str, labels: tuple[str, ...], values: Iterable[tuple[tuple[str, ...], Histogram]]
+) -> Metric:
+    """As Prometheus reads histograms that differ by the values of their labels."""
+    out = HistogramMetricFamily(name, text, labels=labels)
+    for key, histogram in values:
+        buckets: list[tuple[str, float]] = []
+        total = 0
+        for bound, count in zip((*map(str, histogram.bounds), "+Inf"), histogram.counts, strict=True):
+            total += count
+            buckets.append((bound, total))
+        out.add_metric(list(key), buckets, histogram.sum)
+    return out

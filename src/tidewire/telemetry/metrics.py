@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
-from tidewire.telemetry.histogram import DURATION, LATENCY, Histogram
+from tidewire.telemetry.encoders import EncoderMetrics
+from tidewire.telemetry.histogram import DURATION, LATENCY, Histogram, family
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 OTHER: Final = "other"
@@ -62,6 +63,7 @@ class Metrics(Collector):
         self.try_failures: Counter[tuple[str, str, str]] = Counter()
         self.breakers: dict[str, str] = {}
         self.dials: dict[str, float] = {}
+        self.encoders = EncoderMetrics()
         # Instance attributes, so that the hot ones cost no further call.
         self.gap = self.gaps.observe
         self.cancelled = self.cancels.observe
@@ -161,20 +163,21 @@ class Metrics(Collector):
         for provider, seconds in self.dials.items():
             dialled.add_metric([provider], seconds)
         yield dialled
-        yield _histogram(
+        yield family(
             "tidewire_first_token_seconds",
             "From a stream's opening to its first token.",
             ("model",),
             [((model,), histogram) for model, histogram in self.first_tokens.items()],
         )
-        yield _histogram(
+        yield family(
             "tidewire_token_gap_seconds", "Between two batches of tokens of a stream.", (), [((), self.gaps)]
         )
-        yield _histogram("tidewire_stream_seconds", "From a stream's opening to its end.", (), [((), self.durations)])
-        yield _histogram(
+        yield family("tidewire_stream_seconds", "From a stream's opening to its end.", (), [((), self.durations)])
+        yield family(
             "tidewire_cancel_seconds", "From the wish to stop until the host was let go of.", (), [((), self.cancels)]
         )
-        yield _histogram("tidewire_event_loop_lag_seconds", "How late the event loop ran.", (), [((), self.lag)])
+        yield family("tidewire_event_loop_lag_seconds", "How late the event loop ran.", (), [((), self.lag)])
+        yield from self.encoders.collect()
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:
@@ -197,18 +200,4 @@ def _counter(
     family = CounterMetricFamily(name, text, labels=labels)
     for key, value in values.items():
         family.add_metric([key] if isinstance(key, str) else list(key), value)
-    return family
-
-
-def _histogram(
-    name: str, text: str, labels: tuple[str, ...], values: Iterable[tuple[tuple[str, ...], Histogram]]
-) -> Metric:
-    family = HistogramMetricFamily(name, text, labels=labels)
-    for key, histogram in values:
-        buckets: list[tuple[str, float]] = []
-        total = 0
-        for bound, count in zip((*map(str, histogram.bounds), "+Inf"), histogram.counts, strict=True):
-            total += count
-            buckets.append((bound, total))
-        family.add_metric(list(key), buckets, histogram.sum)
     return family

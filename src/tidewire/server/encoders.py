@@ -1,0 +1,61 @@
+"""Settings in, an encoder out; or none, which is said."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import msgspec
+
+from tidewire.core.meter import EncoderMeter
+from tidewire.core.ports import Encoder, Provider
+from tidewire.embedding.kept import Kept
+from tidewire.embedding.minilm import MODEL, MiniLM
+from tidewire.embedding.minilm_files import find, missing
+from tidewire.embedding.offered import Offered
+from tidewire.server.embedding_settings import Embedding
+from tidewire.server.settings import Settings
+
+log = logging.getLogger("tidewire.embedding")
+
+
+class Encoders(msgspec.Struct, frozen=True):
+    """encoder: for search; None: by words alone. offered: what clients may name as a model."""
+
+    encoder: Encoder | None = None
+    offered: tuple[Provider, ...] = ()
+
+    async def close(self) -> None:
+        if self.encoder is not None:
+            await self.encoder.close()
+
+
+def chosen(given: Embedding) -> str:
+    """The kind that "auto" stands for on this machine, or the one that is set."""
+    if given.kind != "auto":
+        return given.kind
+    return "none" if missing(given.folder) else "minilm"
+
+
+def build(settings: Settings, meter: EncoderMeter, *, warm: bool = True) -> Encoders:
+    """warm: begin to load the model now, in the background. Raises SettingsError for an encoder that was asked for and cannot be had."""
+    given = settings.embedding
+    match chosen(given):
+        case "none":
+            if given.kind == "auto":
+                log.info(
+                    "no embedding model is installed: search is by words alone; `tidewire doctor` says what to install"
+                )
+            return Encoders()
+        case _:
+            local = MiniLM(
+                find(given.folder),
+                Path(settings.data) / "models",
+                meter,
+                threads=given.threads,
+                slice_s=given.slice_ms / 1000,
+                waiting=given.waiting,
+            )
+            if warm:
+                local.warm()
+            return Encoders(Kept(local, given.kept, meter), (Offered("local", MODEL, local),))
