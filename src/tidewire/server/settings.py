@@ -15,6 +15,7 @@ from tidewire.core.request import DisconnectPolicy
 from tidewire.routing.table import Plan, fault
 from tidewire.server.embedding_settings import Embedding
 from tidewire.server.group import Bytes, Count, Group, Ms, Seconds, masked
+from tidewire.server.tools_settings import ToolCalls, Tools
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -230,6 +231,8 @@ class Settings(Group, frozen=True):
     context: Context = Context()
     providers: Annotated[dict[str, Provider], Meta(description="Model hosts by name.")] = {}
     routes: Annotated[dict[str, Plan], Meta(description="Names that several models answer to.")] = {}
+    tools: Annotated[dict[str, Tools], Meta(description="Tools that the server runs itself, by name.")] = {}
+    tool_calls: ToolCalls = ToolCalls()
 
     @property
     def index_path(self) -> Path:

@@ -1,0 +1,47 @@
+"""The kinds of tools that a configuration may name: [tools.NAME] becomes a toolset. A kind is a file in toolbox/, a test, and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from tidewire.core.registry import Registry
+from tidewire.server.tools_settings import Tools
+from tidewire.toolbox import port
+from tidewire.toolbox.function import FunctionTools
+from tidewire.toolbox.names import Names
+from tidewire.toolbox.port import Toolset
+from tidewire.toolbox.threads import Threads
+
+
+class Parts(msgspec.Struct, frozen=True):
+    """What toolsets share. names: of tools that others named, so that no two are called the same."""
+
+    names: Names
+    threads: Threads
+
+
+def function(name: str, given: Tools, terms: port.Terms, parts: Parts) -> Toolset:
+    return FunctionTools(name, given.function, terms=terms, threads=parts.threads)
+
+
+KINDS: Final = Registry("tool", "tidewire.tools", {"function": function})
+
+
+def toolsets(given: Mapping[str, Tools], threads: Threads) -> list[Toolset]:
+    """All that are configured, not yet started. Raises SettingsError that names the setting."""
+    own = [name for name, one in given.items() if one.kind == "function"]
+    parts = Parts(Names(own), threads)
+    return [KINDS.find(one.kind)(name, one, terms(one), parts) for name, one in given.items()]
+
+
+def terms(given: Tools) -> port.Terms:
+    return port.Terms(
+        timeout=given.timeout_s,
+        idempotent=given.idempotent,
+        retries=given.retries,
+        result_bytes=given.result_bytes,
+        models=given.models,
+    )
