@@ -30,7 +30,7 @@ def test_few_streams_tell_nothing_of_the_cost_of_one():
 def test_what_refusals_cost_is_not_taken_for_the_cost_of_streams():
     load = taken(*[(0.4, 100, 0)] * 20, *[(0.4 + 1000 * REFUSAL, 100, 1000)] * 20)
     assert load.cost == pytest.approx(0.004)
-    assert load.expected(100) == pytest.approx(0.4, abs=1e-3)
+    assert load.expected(200) == pytest.approx(0.8, abs=1e-3)
 
 
 def test_a_core_that_is_nearly_full_takes_nobody_whatever_streams_cost():
