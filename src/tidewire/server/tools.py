@@ -27,7 +27,19 @@ def function(name: str, given: Tools, terms: port.Terms, parts: Parts) -> Toolse
     return FunctionTools(name, given.function, terms=terms, threads=parts.threads)
 
 
-KINDS: Final = Registry("tool", "tidewire.tools", {"function": function})
+def openapi(name: str, given: Tools, terms: port.Terms, parts: Parts) -> Toolset:
+    from tidewire.server.openapi import openapi_tools  # noqa: PLC0415 - httpx, which nobody else here needs
+
+    return openapi_tools(name, given, terms, parts.names)
+
+
+def mcp(name: str, given: Tools, terms: port.Terms, parts: Parts) -> Toolset:
+    from tidewire.server.mcp import mcp_tools  # noqa: PLC0415 - an extra, and half a second
+
+    return mcp_tools(name, given, terms, parts.names)
+
+
+KINDS: Final = Registry("tool", "tidewire.tools", {"function": function, "openapi": openapi, "mcp": mcp})
 
 
 def toolsets(given: Mapping[str, Tools], threads: Threads) -> list[Toolset]:
