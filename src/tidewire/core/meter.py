@@ -11,7 +11,7 @@ class Meter(Protocol):
     def opened(self, model: str) -> None: ...
 
     def closed(self, model: str, status: str, reason: str, seconds: float, tokens: int) -> None:
-        """tokens: of the output, as `closed` says."""
+        """tokens: of the output, as `closed` says; 0 for an answer that is reused: they are counted where they were made."""
 
     def failed(self, provider: str, code: str) -> None:
         """A stream ended with this error; a code that begins with upstream_ is the host's fault."""
@@ -70,3 +70,33 @@ class EncoderMeter(Protocol):
 
     def pending(self, chunks: int) -> None:
         """So many chunks wait for a vector."""
+
+
+class CacheMeter(Protocol):
+    """What the cache reports."""
+
+    def reused(self, tier: str, seconds: float, tokens: int, usd: float) -> None:
+        """An answer was not asked for again. tier: exact, semantic or shared. seconds, tokens (of the output), usd: what that saved."""
+
+    def missed(self) -> None:
+        """An answer was looked for and not there."""
+
+
+class CascadeMeter(Protocol):
+    """What cascades report. cascade: its name in the configuration."""
+
+    def cascaded(self, cascade: str, result: str) -> None:
+        """An answer ended. result: kept, refined, unchanged, failed, unfit, draft_only; or share, cost, late: what forbade to refine it."""
+
+    def cascade_cost(self, cascade: str, role: str, usd: float) -> None:
+        """What a model of it took. role: draft, judge or refine."""
+
+
+class IntakeMeter(Protocol):
+    """What is reported as documents come in. source: its name in the configuration; "" for those put by hand."""
+
+    def document(self, source: str, result: str) -> None:
+        """result: added, replaced, unchanged, removed, skipped, suspicious, expired; failed: of the source itself."""
+
+    def ingested(self, stage: str, seconds: float) -> None:
+        """What a document took in the stages read and cut, a batch of them in the stage store."""

@@ -1,0 +1,116 @@
+"""Keeps sources running: a task each, so that one that fails waits longer each time and stops no other."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Final, Literal
+
+import msgspec
+
+from tidewire.core.errors import TidewireError
+from tidewire.retrieval.intake import Delivery, Intake, Report
+from tidewire.retrieval.sources.port import Source, SourceFailed
+
+log = logging.getLogger("tidewire.retrieval")
+
+FIRST: Final = 5.0  # seconds until a failed source is tried again; twice as long each time
+LONGEST: Final = 3600.0
+SHOWN: Final = 20  # documents that were skipped and are named
+
+
+class Watched(msgspec.Struct, frozen=True):
+    """A source and how it is run. every: seconds between two passes, where nothing tells of changes. ttl: of its documents, in seconds."""
+
+    source: Source
+    namespace: str
+    every: float
+    ttl: float | None = None
+
+
+class State(msgspec.Struct):
+    """How a source is. last: Unix seconds of its last whole pass. failures: since then. report: of that pass."""
+
+    name: str
+    namespace: str
+    status: Literal["waiting", "running", "failing"] = "waiting"
+    last: float | None = None
+    failures: int = 0
+    error: str = ""
+    report: Report = msgspec.field(default_factory=Report)
+
+
+class Supervisor:
+    """found: called after a pass that changed something, with the namespace."""
+
+    def __init__(
+        self, intake: Intake, sources: Mapping[str, Watched], found: Callable[[str], None] = lambda namespace: None
+    ) -> None:
+        self._intake = intake
+        self._sources = dict(sources)
+        self._found = found
+        self.states = {name: State(name, watched.namespace) for name, watched in sources.items()}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        self._tasks = [asyncio.create_task(self._keep(name, one)) for name, one in self._sources.items()]
+
+    async def close(self) -> None:
+        """What is in a batch that was not put yet comes again the next time."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        for watched in self._sources.values():
+            await watched.source.close()
+
+    async def once(self, name: str) -> Report:
+        """One pass now. Raises what the source raises."""
+        watched, state = self._sources[name], self.states[name]
+        delivery = Delivery(self._intake, watched.namespace, name, watched.ttl)
+        state.status = "running"
+        try:
+            await watched.source.run(delivery)
+        finally:
+            report = await delivery.end()
+            report.skipped = report.skipped[:SHOWN]
+            state.report = report
+            if report.indexed or report.removed:
+                self._found(watched.namespace)
+        state.status, state.error, state.failures, state.last = "waiting", "", 0, time.time()
+        return report
+
+    async def _keep(self, name: str, watched: Watched) -> None:
+        state = self.states[name]
+        while True:
+            try:
+                report = await self.once(name)
+            except (SourceFailed, TidewireError, OSError) as error:
+                self._failed(state, getattr(error, "message", str(error)))
+            except Exception:  # supervisor boundary: a defect in a source costs this pass only
+                log.exception("a defect in a source", extra={"source": name})
+                self._failed(state, "something went wrong in the server; its log says what")
+            else:
+                if report.indexed or report.removed or report.skipped:
+                    log.info("source read", extra={"source": name, **counts(report)})
+                await watched.source.wait(watched.every)
+                continue
+            await asyncio.sleep(min(LONGEST, FIRST * 2 ** min(state.failures - 1, 20)))
+
+    def _failed(self, state: State, why: str) -> None:
+        state.status, state.error = "failing", why
+        state.failures += 1
+        self._intake.counted(state.name, "failed")
+        log.warning("a source failed", extra={"source": state.name, "why": why, "failures": state.failures})
+
+
+def counts(report: Report) -> dict[str, int]:
+    return {
+        "files": report.files,
+        "indexed": report.indexed,
+        "unchanged": report.unchanged,
+        "removed": report.removed,
+        "skipped": len(report.skipped),
+    }
