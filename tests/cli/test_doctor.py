@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import http.server
 import os
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
 from tidewire.cli import checks
+from tidewire.cli.tool_checks import tools
 from tidewire.server.settings import Limits, Models, Provider, Server, Settings
+from tidewire.server.tools_settings import Tools
 from tidewire.stores.lock import DataLock
 
 ALONE = Models(discover=False)
@@ -106,3 +109,20 @@ def test_a_host_that_lists_no_models_is_not_called_reachable(monkeypatch):
     given = {"aws": Provider(kind="bedrock", region="us-east-1")}
     [found] = checks.providers(Settings(providers=given, models=ALONE))
     assert (found.level, "was not asked" in found.said) == ("ok", True)
+
+
+def test_tool_servers_are_asked_what_they_bring(tmp_path):
+    pytest.importorskip("mcp")
+    (tmp_path / "pets.json").write_text('{"openapi": "3.1.0", "paths": {"/pets": {"get": {"operationId": "pets"}}}}')
+    official = str(Path(__file__).parents[1] / "toolbox" / "mcp_official.py")
+    given = {
+        "pets": Tools(kind="openapi", document=str(tmp_path / "pets.json"), base_url="http://127.0.0.1:1"),
+        "none": Tools(kind="openapi", document=str(tmp_path / "none.json"), base_url="http://127.0.0.1:1"),
+        "sums": Tools(kind="mcp", command=[sys.executable, official]),
+        "dead": Tools(kind="mcp", command=[sys.executable, "-c", "raise SystemExit(3)"]),
+    }
+    found = {one.name: one for one in tools(Settings(tools=given))}
+    assert (found["tools pets"].level, found["tools pets"].said) == ("ok", "1 tools: pets")
+    assert (found["tools none"].level, "No such file" in found["tools none"].said) == ("fail", True)
+    assert (found["tools sums"].level, "10 tools: add, " in found["tools sums"].said) == ("ok", True)
+    assert (found["tools dead"].level, "3" in found["tools dead"].said) == ("warn", True)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from pathlib import Path
 from typing import Final
@@ -12,6 +13,7 @@ import click
 from tidewire.cli.checks import Finding, everything, of_settings
 from tidewire.cli.main import FAILED
 from tidewire.cli.options import settings, settings_options
+from tidewire.cli.tool_checks import tools
 from tidewire.core.errors import SettingsError
 from tidewire.server.settings import Settings
 
@@ -41,7 +43,7 @@ def doctor(config: Path | None, data: str | None) -> None:
         chosen = loaded.settings
     for finding in findings:
         _say(finding)
-    for finding in everything(chosen):
+    for finding in itertools.chain(everything(chosen), tools(chosen)):
         _say(finding)
         findings.append(finding)
     failures = sum(finding.level == "fail" for finding in findings)

@@ -44,9 +44,16 @@ KINDS: Final = Registry("tool", "tidewire.tools", {"function": function, "openap
 
 def toolsets(given: Mapping[str, Tools], threads: Threads) -> list[Toolset]:
     """All that are configured, not yet started. Raises SettingsError that names the setting."""
-    own = [name for name, one in given.items() if one.kind == "function"]
-    parts = Parts(Names(own), threads)
-    return [KINDS.find(one.kind)(name, one, terms(one), parts) for name, one in given.items()]
+    parts = shared(given, threads)
+    return [toolset(name, one, parts) for name, one in given.items()]
+
+
+def shared(given: Mapping[str, Tools], threads: Threads) -> Parts:
+    return Parts(Names([name for name, one in given.items() if one.kind == "function"]), threads)
+
+
+def toolset(name: str, given: Tools, parts: Parts) -> Toolset:
+    return KINDS.find(given.kind)(name, given, terms(given), parts)
 
 
 def terms(given: Tools) -> port.Terms:

@@ -27,6 +27,8 @@ _SECTION: Final = re.compile(r"(args|arguments|parameters|params|returns?|raises
 class FunctionTools:
     """`Toolset` of one function, and its `ServerTool`."""
 
+    trouble = ""
+
     def __init__(self, name: str, place: str, *, terms: Terms = Terms(), threads: Threads) -> None:  # noqa: B008 - frozen
         """place: "package.module:name". Raises SettingsError for a function that cannot be had, or cannot be told to a model."""
         self.name = name

@@ -121,6 +121,10 @@ class McpTools:
         given = self._names.given(self.name)
         return [_Tool(self, own, msgspec.structs.replace(self._listed[own], name=name)) for name, own in given.items()]
 
+    @property
+    def trouble(self) -> str:
+        return "" if self._session is not None else self._down
+
     async def close(self) -> None:
         keeper, self._keeper = self._keeper, None
         if keeper is not None:

@@ -45,7 +45,9 @@ class Service(msgspec.Struct, frozen=True):
 
 
 class OpenApiTools:
-    """`Toolset`."""
+    """`Toolset`. trouble: what the service has shows with a call, and the document was read at the start."""
+
+    trouble = ""
 
     def __init__(self, name: str, service: Service, *, terms: Terms = Terms(), names: Names | None = None) -> None:  # noqa: B008 - frozen
         """names: shared with other tool servers, so that no two tools are called the same."""

@@ -84,6 +84,10 @@ class Toolset(Protocol):
 
     name: str
 
+    @property
+    def trouble(self) -> str:
+        """Why its tools cannot be called now, as a clause; "" where they can."""
+
     async def start(self) -> None:
         """Once, before the first request. Raises SettingsError for what can be known to be wrong at start."""
 
