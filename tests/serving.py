@@ -22,6 +22,7 @@ from tidewire.routing.table import Plan
 from tidewire.server.app import Server
 from tidewire.server.assemble import House, house
 from tidewire.server.embedding_settings import Embedding
+from tidewire.server.cache_settings import Cache
 from tidewire.server.settings import Limits, Log, Models, Provider, Settings, Streams
 from tidewire.server.settings import Server as ServerSettings
 
@@ -72,6 +73,7 @@ async def serving(
     streams: Streams | None = None,
     server: ServerSettings | None = None,
     routes: dict[str, Plan] | None = None,
+    cache: Cache | None = None,
     embedding: Embedding | None = None,
 ) -> AsyncIterator[Served]:
     """hosts: name to base_url of hosts that speak Chat Completions, each with the model <name>/m."""
@@ -87,6 +89,7 @@ async def serving(
         streams=streams or Streams(),
         server=server or ServerSettings(),
         routes=routes or {},
+        cache=cache or Cache(),
         embedding=embedding or Embedding(kind="none"),
     )
     with socket.create_server(("127.0.0.1", 0), backlog=2048) as listener:

@@ -31,6 +31,11 @@ def test_a_stream_that_never_was_is_a_failure(run, server):
         assert done.stderr.startswith("tidewire: ")
 
 
+def test_the_cache_is_counted_and_forgotten(run, server):
+    assert run("cache", "--url", server).stdout == "0 answers kept, 0 bytes\n"
+    assert run("cache", "--clear", "--url", server).stdout == "0 answers forgotten\n"
+
+
 def test_cancel_says_whether_there_was_something_to_stop(run, server, stream):
     assert run("cancel", stream, "--url", server).stdout == "it had already ended\n"
     with Tidewire(server) as client, client.stream("simulated", "sim: tokens=100000 ttft_ms=0") as answer:

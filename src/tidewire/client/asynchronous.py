@@ -115,6 +115,14 @@ class AsyncTidewire:
         """The models on offer."""
         return calls.models(await self._ask(Call("GET", "/v1/models")))
 
+    async def kept(self) -> tuple[int, int]:
+        """How many answers the server's cache keeps for you, and their bytes."""
+        return calls.kept(await self._ask(Call("GET", "/v1/cache")))
+
+    async def forget(self) -> int:
+        """Empty that cache; returns how many answers were in it."""
+        return calls.forgotten(await self._ask(Call("DELETE", "/v1/cache")))
+
     async def close(self) -> None:
         await self._http.aclose()
 

@@ -60,6 +60,15 @@ class _Models(msgspec.Struct):
     data: list[_Model]
 
 
+class _Kept(msgspec.Struct):
+    answers: int
+    bytes: int
+
+
+class _Forgotten(msgspec.Struct):
+    deleted: int
+
+
 class _Cancelled(msgspec.Struct):
     cancelled: bool
 
@@ -122,6 +131,15 @@ def cancel(stream: str) -> Call:
 
 def cancelled(body: bytes) -> bool:
     return _decoded(body, _Cancelled).cancelled
+
+
+def kept(body: bytes) -> tuple[int, int]:
+    found = _decoded(body, _Kept)
+    return found.answers, found.bytes
+
+
+def forgotten(body: bytes) -> int:
+    return _decoded(body, _Forgotten).deleted
 
 
 def models(body: bytes) -> Sequence[ModelInfo]:

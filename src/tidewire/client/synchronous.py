@@ -113,6 +113,14 @@ class Tidewire:
         """The models on offer."""
         return calls.models(self._ask(Call("GET", "/v1/models")))
 
+    def kept(self) -> tuple[int, int]:
+        """How many answers the server's cache keeps for you, and their bytes."""
+        return calls.kept(self._ask(Call("GET", "/v1/cache")))
+
+    def forget(self) -> int:
+        """Empty that cache; returns how many answers were in it."""
+        return calls.forgotten(self._ask(Call("DELETE", "/v1/cache")))
+
     def close(self) -> None:
         self._http.close()
 

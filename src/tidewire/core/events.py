@@ -28,6 +28,7 @@ Reason = Literal[
     "shutdown",
     "error",
 ]
+Reused = Literal["cache", "shared"]
 DurabilityClass = Literal["memory", "process", "disk", "replicated"]
 
 
@@ -208,6 +209,7 @@ class Usage(Event, tag="usage"):
 
     counted_by: "host" is the host's own figure; "server" is what passed by here, one a delta. input: all of the prompt, cached or
     not. cached: of these, read from the host's cache; cache_write: of these, written to it. reasoning: of output, thinking.
+    reused: no host was paid for these tokens: the answer came from the cache, or is shared with an equal request under way.
     """
 
     counted_by: Literal["host", "server"]
@@ -216,6 +218,7 @@ class Usage(Event, tag="usage"):
     cached: int | None = None
     reasoning: int | None = None
     cache_write: int | None = None
+    reused: Reused | None = None
 
 
 class Notice(Event, tag="notice"):
@@ -242,7 +245,7 @@ class Timing(Event, tag="timing"):
 
 
 class Closed(Event, tag="closed"):
-    """Always the last event, exactly once. usage and spans sum up the stream; ttft in milliseconds."""
+    """Always the last event, exactly once. usage and spans sum up the stream; ttft in milliseconds. reused: as `Usage` says."""
 
     status: Status
     reason: Reason
@@ -252,6 +255,7 @@ class Closed(Event, tag="closed"):
     cached_tokens: int | None = None
     reasoning_tokens: int | None = None
     cache_write_tokens: int | None = None
+    reused: Reused | None = None
     ttft: float | None = None
     tokens_per_second: float | None = None
     spans: list[Span] = []

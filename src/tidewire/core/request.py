@@ -124,13 +124,42 @@ CONTINUE = DisconnectPolicy("continue")
 GRACE = DisconnectPolicy("grace", 15.0)
 
 
+class Reuse(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Whether an answer that was given before will do, as Cache-Control says it (RFC 9111, 5.2.1).
+
+    store: the answer may be kept. read: one that is kept will do. max_age: seconds that it may be old. only: nothing else will do.
+    """
+
+    store: bool = True
+    read: bool = True
+    max_age: float | None = None
+    only: bool = False
+
+    @classmethod
+    def parse(cls, header: str) -> Reuse | None:
+        """None where it says nothing of the kind. no-store, no-cache, max-age=seconds and only-if-cached count; others do not."""
+        words = {
+            name.strip().lower(): value.strip(' "') for name, _, value in (w.partition("=") for w in header.split(","))
+        }
+        if not words.keys() & {"no-store", "no-cache", "max-age", "only-if-cached"}:
+            return None
+        age = words.get("max-age")
+        known = age is not None and age.isascii() and age.isdigit() and len(age) <= 9
+        return cls(
+            store="no-store" not in words,
+            read=not words.keys() & {"no-store", "no-cache"} and (age is None or known),
+            max_age=float(age) if age is not None and known else None,
+            only="only-if-cached" in words,
+        )
+
+
 class Request(msgspec.Struct, omit_defaults=True):
     """One question. Limits of None mean the server's own.
 
     stream: an id chosen by the client (1-64 of A-Z a-z 0-9 _ -) or None. chat: the conversation that the answer belongs to.
     time_limit: seconds for the whole answer. tool_choice and response_format: in the shapes of Chat Completions. n: how many
     answers. logprobs: how many alternatives a token, None for no log probabilities at all. options: fields of `dialect` that
-    nobody here reads, for hosts that speak it. record: what the dialect wants to find again in the stream's meta, small JSON-able data.
+    nobody here reads, for hosts that speak it. reuse: None where the client said nothing. record: what the dialect wants to find again in the stream's meta, small JSON-able data.
     """
 
     model: str
@@ -152,6 +181,7 @@ class Request(msgspec.Struct, omit_defaults=True):
     logprobs: int | None = None
     thinking: Thinking | None = None
     options: dict[str, Any] = {}
+    reuse: Reuse | None = None
     record: dict[str, Any] = {}
 
     def options_for(self, *dialects: str) -> dict[str, Any]:

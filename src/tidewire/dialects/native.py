@@ -12,7 +12,18 @@ from tidewire.core import ids
 from tidewire.core.errors import BadRequest
 from tidewire.core.events import Entry, ErrorInfo
 from tidewire.core.ports import Meta
-from tidewire.core.request import CONTINUE, GRACE, Content, DisconnectPolicy, Message, Request, Text, Thinking, Tool
+from tidewire.core.request import (
+    CONTINUE,
+    GRACE,
+    Content,
+    DisconnectPolicy,
+    Message,
+    Request,
+    Reuse,
+    Text,
+    Thinking,
+    Tool,
+)
 from tidewire.dialects import body, policy
 
 _json = msgspec.json.encode
@@ -49,6 +60,7 @@ class _Body(msgspec.Struct, forbid_unknown_fields=True):
     n: Annotated[int, msgspec.Meta(ge=1, le=16)] = 1
     logprobs: Annotated[int, msgspec.Meta(ge=0, le=20)] | None = None
     thinking: Thinking | None = None
+    cache: str = ""
     options: dict[str, Any] = {}
 
 
@@ -95,6 +107,7 @@ class Native:
             n=given.n,
             logprobs=given.logprobs,
             thinking=given.thinking,
+            reuse=Reuse.parse(given.cache),
             options=given.options,
             record={"title": question[:80]} if (question := (given.input or "").strip()) else {},
         )

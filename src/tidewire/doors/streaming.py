@@ -8,7 +8,7 @@ import msgspec
 
 from tidewire.core.meter import Meter
 from tidewire.core.ports import Desk, Dialect, Meta
-from tidewire.core.request import Request
+from tidewire.core.request import Request, Reuse
 from tidewire.core.sse import comment
 from tidewire.doors.call import Call
 from tidewire.doors.deadline import time_limit
@@ -46,6 +46,8 @@ class Streaming:
         request.tenant = call.tenant
         if request.time_limit is None:
             request.time_limit = time_limit(call.headers)
+        if request.reuse is None:
+            request.reuse = Reuse.parse(call.headers.get("cache-control", ""))
         return await self.desk.start(request)
 
     async def follow(

@@ -65,6 +65,7 @@ def closing(
         cached_tokens=usage.cached,
         reasoning_tokens=usage.reasoning,
         cache_write_tokens=usage.cache_write,
+        reused=usage.reused,
         ttft=None if first is None else _ms(first),
         tokens_per_second=round((tokens - 1) / seconds, 1) if seconds > 0 and tokens > 1 else None,
         spans=_waterfall(spans, first, latest),

@@ -211,8 +211,8 @@ class Run:
         now = self._clock()
         if self._stopped_at:
             self._meter.cancelled(now - self._stopped_at)
-        tokens = self._tokens if closed.output_tokens is None else closed.output_tokens
-        self._meter.closed(self.meta.model, closed.status, reason, now - self._began, tokens)
+        told = self._tokens if closed.output_tokens is None else closed.output_tokens
+        self._meter.closed(self.meta.model, closed.status, reason, now - self._began, 0 if closed.reused else told)
         if closed.error is not None:
             self._meter.failed(self._provider.name, closed.error.code)
 

@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from tidewire.cache.shelf import Shelf
 from tidewire.context.step import Budget, Context
 from tidewire.core.ports import Log, Provider, Stage, Step
 from tidewire.core.request import Request
@@ -25,6 +26,7 @@ from tidewire.providers.simulated import Simulated
 from tidewire.retrieval.index import Index
 from tidewire.routing.table import Plan
 from tidewire.server.arrangement import Arrangement
+from tidewire.server.caching import Caching, written
 from tidewire.server.catalogue import Catalogue
 from tidewire.server.hosts import hosted, keys, spoken
 from tidewire.server.kinds import KINDS, Parts
@@ -54,6 +56,7 @@ class House(msgspec.Struct, frozen=True):
     catalogue: Catalogue
     admission: Admission
     metrics: Metrics
+    kept: Shelf
 
 
 def stages(request: Request) -> list[Stage]:
@@ -96,7 +99,15 @@ async def house(settings: Settings, *, own_port: int, source: Source | None = No
         book = Routebook(
             settings.routes, catalogue, metrics, limit=settings.limits.stream_s, rng=random.Random(os.urandom(8))
         )
-        arranged = Arrangement(catalogue, routes=lambda: book.current, wrappers=())
+        caching = Caching(
+            settings,
+            plans=lambda: book.plans,
+            knowledge=lambda tenant: written(settings.index_path),
+            meter=metrics,
+        )
+        stack.push_async_callback(caching.close)
+        metrics.cache_size = lambda: caching.shelf.size
+        arranged = Arrangement(catalogue, routes=lambda: book.current, wrappers=caching.wrappers)
         admission = Admission(_limits(settings), load=load.expected, held=lambda: store.size()[1])
         desk = Desk(
             store,
@@ -117,10 +128,10 @@ async def house(settings: Settings, *, own_port: int, source: Source | None = No
             part.start()
             stack.callback(part.stop)
         await book.warn()
-        for work in (_sweep(desk), book.keep_warm(), *((book.watch(*source),) if source else ())):
+        for work in (_sweep(desk), caching.sweep(), book.keep_warm(), *((book.watch(*source),) if source else ())):
             stack.callback(asyncio.create_task(work).cancel)
         try:
-            yield House(settings, desk, catalogue, admission, metrics)
+            yield House(settings, desk, catalogue, admission, metrics, caching.shelf)
         finally:
             await desk.drain(0.0)
 

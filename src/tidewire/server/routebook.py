@@ -54,6 +54,11 @@ class Routebook:
         self._budgets = {name: self._budgets[name] for name in plans}
         self.current = {name: self._route(name, plan) for name, plan in plans.items()}
 
+    @property
+    def plans(self) -> Mapping[str, Plan]:
+        """What the routes are made from; replaced whole."""
+        return self._plans
+
     async def find(self, model: str) -> tuple[Provider, str]:
         """What a candidate stands for: another route, or a host that is asked once, since the route counts the tries."""
         if (route := self.current.get(model)) is not None:

@@ -29,6 +29,7 @@ from tidewire.doors.access import Access
 from tidewire.doors.agui import AGUIRoutes
 from tidewire.doors.anthropic import AnthropicRoutes
 from tidewire.doors.bedrock import BedrockRoutes
+from tidewire.doors.cache import CacheRoutes
 from tidewire.doors.call import Call, Endpoint, Origins
 from tidewire.doors.cohere import CohereRoutes
 from tidewire.doors.embeddings import EmbeddingRoutes
@@ -143,6 +144,9 @@ def router(house: House) -> tuple[ASGIApp, Shedding]:
     routes.add("/v1/streams/{stream}", shape, get=native.meta, delete=native.delete)
     routes.add("/v1/streams/{stream}/events", shape, get=native.follow)
     routes.add("/v1/streams/{stream}/cancel", shape, post=native.cancel)
+
+    kept = CacheRoutes(house.kept)
+    routes.add("/v1/cache", shape, get=kept.count, delete=kept.clear)
 
     chat = OpenAIChat(when.openai_chat)
     openai = OpenAIRoutes(streaming, chat)

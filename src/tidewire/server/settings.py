@@ -14,6 +14,7 @@ from tidewire.core.errors import SettingsError
 from tidewire.core.request import DisconnectPolicy
 from tidewire.routing.table import Plan, fault
 from tidewire.server.embedding_settings import Embedding
+from tidewire.server.cache_settings import Cache
 from tidewire.server.group import Bytes, Count, Group, Ms, Seconds, masked
 from tidewire.server.tools_settings import ToolCalls, Tools
 
@@ -229,6 +230,7 @@ class Settings(Group, frozen=True):
     embedding: Embedding = Embedding()
     models: Models = Models()
     context: Context = Context()
+    cache: Cache = Cache()
     providers: Annotated[dict[str, Provider], Meta(description="Model hosts by name.")] = {}
     routes: Annotated[dict[str, Plan], Meta(description="Names that several models answer to.")] = {}
     tools: Annotated[dict[str, Tools], Meta(description="Tools that the server runs itself, by name.")] = {}
@@ -238,6 +240,11 @@ class Settings(Group, frozen=True):
     def index_path(self) -> Path:
         """The SQLite file of the retrieval index."""
         return Path(self.data) / "index.db"
+
+    @property
+    def cache_path(self) -> Path:
+        """The SQLite file of the answers that are kept."""
+        return Path(self.data) / "cache.db"
 
     @property
     def log_path(self) -> Path:

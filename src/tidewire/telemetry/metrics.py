@@ -37,7 +37,7 @@ class Labels:
 
 
 class Metrics(Collector):
-    """Counts what the rooms report; implements core.meter.Meter and RouteMeter.
+    """Counts what the rooms report; implements core.meter.Meter, RouteMeter and CacheMeter.
 
     log_size: gives the streams and bytes held by the log, asked at each reading.
     """
@@ -63,6 +63,12 @@ class Metrics(Collector):
         self.try_failures: Counter[tuple[str, str, str]] = Counter()
         self.breakers: dict[str, str] = {}
         self.dials: dict[str, float] = {}
+        self.cache_size: Callable[[], int] = lambda: 0
+        self.misses = 0
+        self.hits: Counter[str] = Counter()
+        self.saved_seconds: Counter[str] = Counter()
+        self.saved_tokens: Counter[str] = Counter()
+        self.saved_usd: Counter[str] = Counter()
         self.encoders = EncoderMetrics()
         # Instance attributes, so that the hot ones cost no further call.
         self.gap = self.gaps.observe
@@ -124,6 +130,17 @@ class Metrics(Collector):
     def warmed(self, provider: str, seconds: float) -> None:
         self.dials[self._provider(provider)] = seconds
 
+    # core.meter.CacheMeter
+
+    def reused(self, tier: str, seconds: float, tokens: int, usd: float) -> None:
+        self.hits[tier] += 1
+        self.saved_seconds[tier] += seconds  # type: ignore[assignment]  # a Counter adds floats as well
+        self.saved_tokens[tier] += tokens
+        self.saved_usd[tier] += usd  # type: ignore[assignment]
+
+    def missed(self) -> None:
+        self.misses += 1
+
     def render(self) -> bytes:
         """The text that Prometheus reads; its type is CONTENT_TYPE."""
         return generate_latest(self._registry)
@@ -163,6 +180,14 @@ class Metrics(Collector):
         for provider, seconds in self.dials.items():
             dialled.add_metric([provider], seconds)
         yield dialled
+        yield _counter("tidewire_cache_hits", "Answers that were not asked for again.", ("tier",), self.hits)
+        yield CounterMetricFamily("tidewire_cache_misses", "Kept answers looked for and not there.", value=self.misses)
+        yield _counter("tidewire_cache_saved_seconds", "Time that hits saved.", ("tier",), self.saved_seconds)
+        yield _counter("tidewire_cache_saved_tokens", "Output tokens that hits saved.", ("tier",), self.saved_tokens)
+        yield _counter(
+            "tidewire_cache_saved_usd", "Money that hits saved, by routes' prices.", ("tier",), self.saved_usd
+        )
+        yield _gauge("tidewire_cache_bytes", "Bytes of kept answers.", self.cache_size())
         yield family(
             "tidewire_first_token_seconds",
             "From a stream's opening to its first token.",

@@ -142,6 +142,7 @@ export interface Usage extends Numbered {
   cached?: number;
   reasoning?: number;
   cache_write?: number;
+  reused?: "cache" | "shared";
 }
 
 export interface Notice extends Numbered {
@@ -161,6 +162,7 @@ export interface Closed extends Numbered {
   cached_tokens?: number;
   reasoning_tokens?: number;
   cache_write_tokens?: number;
+  reused?: "cache" | "shared";
   ttft?: number;
   tokens_per_second?: number;
   spans?: Span[];
