@@ -109,7 +109,7 @@ async def test_the_table_changes_while_the_server_runs_and_a_bad_one_changes_not
     def read():
         return load(file, flags={"data": str(tmp_path)}).settings
 
-    async with house(read(), own_port=0, source=(file, lambda: read().routes)) as parts:
+    async with house(read(), own_port=0, source=(file, read)) as parts:
 
         async def until(true):
             async with asyncio.timeout(10):

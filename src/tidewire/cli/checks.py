@@ -208,17 +208,19 @@ def providers(settings: Settings) -> Iterator[Finding]:
 
 
 def routes(settings: Settings) -> Iterator[Finding]:
-    """One line for each route: the hosts of its candidates are asked whether they have the models."""
-    if not settings.routes:
+    """One line for each route and cascade: the hosts of its models are asked whether they have them."""
+    if not settings.routes and not settings.cascades:
         return
     missing = asyncio.run(_missing(settings))
-    for name, plan in settings.routes.items():
-        absent = [model for route, model in missing if route == name]
+    ok = {f"route {name}": f"{len(plan.candidates)} candidates on offer" for name, plan in settings.routes.items()}
+    ok |= {f"cascade {name}": f"{len(plan.names)} models on offer" for name, plan in settings.cascades.items()}
+    for what, said in ok.items():
+        absent = [model for name, model in missing if name == what.partition(" ")[2]]
         if absent:
             todo = "Is its host running? `tidewire models` lists what a server offers."
-            yield Finding(f"route {name}", "warn", f"not on offer: {', '.join(absent)}", todo)
+            yield Finding(what, "warn", f"not on offer: {', '.join(absent)}", todo)
         else:
-            yield Finding(f"route {name}", "ok", f"{len(plan.candidates)} candidates on offer")
+            yield Finding(what, "ok", said)
 
 
 async def _missing(settings: Settings) -> list[tuple[str, str]]:

@@ -60,7 +60,7 @@ def serve(
         log__durability=durability,
     )
     loaded = read()
-    source = (loaded.file, lambda: read().settings.routes) if loaded.file is not None else None
+    source = (loaded.file, lambda: read().settings) if loaded.file is not None else None
     app.serve(loaded.settings, _open if open_console else None, source)
 
 

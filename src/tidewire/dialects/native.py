@@ -10,7 +10,7 @@ import msgspec
 from tidewire.core import events as ev
 from tidewire.core import ids
 from tidewire.core.errors import BadRequest
-from tidewire.core.events import Entry, ErrorInfo
+from tidewire.core.events import Entry, ErrorInfo, edit
 from tidewire.core.ports import Meta
 from tidewire.core.request import (
     CONTINUE,
@@ -62,6 +62,7 @@ class _Body(msgspec.Struct, forbid_unknown_fields=True):
     thinking: Thinking | None = None
     cache: str = ""
     options: dict[str, Any] = {}
+    edits: bool | None = None
 
 
 class Native:
@@ -109,6 +110,7 @@ class Native:
             thinking=given.thinking,
             reuse=Reuse.parse(given.cache),
             options=given.options,
+            edits=self.form != "text" if given.edits is None else given.edits,
             record={"title": question[:80]} if (question := (given.input or "").strip()) else {},
         )
         return request, True
@@ -164,26 +166,39 @@ class Lines:
 
 
 class Words:
-    """The text alone, for people and for `curl`, of the entries after `after`. What goes wrong is said in a last line."""
+    """The text alone, for people and for `curl`, of the entries after `after`. What goes wrong is said in a last line.
+
+    What has been sent cannot be taken back: a text that was edited is said once more at its end, as it is then.
+    """
 
     def __init__(self, after: int = 0) -> None:
         self._after = after
         self.ended = False
         self.failure: ErrorInfo | None = None
-        self._texts: set[int] = set()
+        self._texts: dict[int, list[str]] = {}
+        self._edited: set[int] = set()
 
     def feed(self, entries: Sequence[Entry]) -> bytes:
         out: list[str] = []
         for entry in entries:
             event = entry.event
             if type(event) is ev.Delta:
-                if event.part in self._texts and entry.seq > self._after:
-                    out.append(event.text)
+                if event.part in self._texts:
+                    self._texts[event.part].append(event.text)
+                    if entry.seq > self._after:
+                        out.append(event.text)
             elif type(event) is ev.PartStarted:
                 if event.kind == "text":
                     if self._texts and entry.seq > self._after:
                         out.append("\n\n")
-                    self._texts.add(event.part)
+                    self._texts[event.part] = []
+            elif type(event) is ev.Edit:
+                if event.part in self._texts:
+                    self._edited.add(event.part)
+                    edit(self._texts[event.part], event)
+            elif type(event) is ev.PartEnded:
+                if event.part in self._edited and entry.seq > self._after:
+                    out.append(f"\n\n[as it reads now]\n{''.join(self._texts[event.part])}")
             elif type(event) is ev.Closed:
                 self.ended = True
                 if entry.seq <= self._after:
@@ -218,6 +233,8 @@ class Document:
             elif type(event) is ev.PartStarted:
                 self._parts[event.part] = event
                 self._texts[event.part] = []
+            elif type(event) is ev.Edit:
+                edit(self._texts[event.part], event)
             elif type(event) is ev.Citation:
                 self._citations.append(event)
             elif type(event) is ev.Checked:

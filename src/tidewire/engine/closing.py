@@ -82,7 +82,7 @@ def _waterfall(spans: Sequence[Span], first: float | None, latest: float) -> lis
     """What the provider measured, then the wait for the first token, then the answer. Milliseconds."""
     if first is None:
         return list(spans)
-    known = max((s.start + s.ms for s in spans if s.source == "measured"), default=0.0)
+    known = max((s.start + s.ms for s in spans if s.source == "measured" and s.start < _ms(first)), default=0.0)
     out = list(spans)
     if _ms(first) > known:
         out.append(Span("first_token", known, round(_ms(first) - known, 3)))

@@ -16,7 +16,7 @@ from tidewire.core.request import Request
 from tidewire.routing.health import Health
 from tidewire.routing.table import Plan
 
-Reason = Literal["start", "retry", "fallback", "continuation", "hedge"]
+Reason = Literal["start", "retry", "fallback", "continuation", "hedge", "refinement"]
 
 
 class Numbered:

@@ -31,7 +31,7 @@ from tidewire.server.catalogue import Catalogue
 from tidewire.server.hosts import hosted, keys, spoken
 from tidewire.server.kinds import KINDS, Parts
 from tidewire.server.load import Load
-from tidewire.server.routebook import Routebook
+from tidewire.server.routebook import Reread, Routebook
 from tidewire.server.settings import Provider as Host
 from tidewire.server.settings import Settings
 from tidewire.stages.limit import Limit
@@ -45,7 +45,7 @@ from tidewire.telemetry.metrics import Metrics
 log = logging.getLogger("tidewire.server")
 
 SWEEP_EVERY: Final = 5.0  # seconds
-Source = tuple[Path, Callable[[], Mapping[str, Plan]]]
+Source = tuple[Path, Reread]
 
 
 class House(msgspec.Struct, frozen=True):
@@ -83,7 +83,7 @@ def projections(name: str) -> str:
 async def house(settings: Settings, *, own_port: int, source: Source | None = None) -> AsyncIterator[House]:
     """Everything behind the doors, started; all of it is stopped and stored when the context is left.
 
-    source: the settings file, and what reads its routes anew; they are replaced when it changes.
+    source: the settings file, and what reads it anew for its routes and cascades, which are replaced when it changes.
     """
     async with contextlib.AsyncExitStack() as stack:
         store = _log(settings)
@@ -97,7 +97,12 @@ async def house(settings: Settings, *, own_port: int, source: Source | None = No
         )
         stack.push_async_callback(catalogue.close)
         book = Routebook(
-            settings.routes, catalogue, metrics, limit=settings.limits.stream_s, rng=random.Random(os.urandom(8))
+            settings.routes,
+            catalogue,
+            metrics,
+            limit=settings.limits.stream_s,
+            rng=random.Random(os.urandom(8)),
+            cascades=settings.cascades,
         )
         caching = Caching(
             settings,
@@ -146,7 +151,14 @@ async def offered(settings: Settings) -> AsyncIterator[Routebook]:
         catalogue = Catalogue(hosts, settings.models.aliases, settings.models.default)
         stack.push_async_callback(catalogue.close)
         await catalogue.refresh()
-        yield Routebook(settings.routes, catalogue, Metrics(), limit=settings.limits.stream_s, rng=random.Random(0))
+        yield Routebook(
+            settings.routes,
+            catalogue,
+            metrics,
+            limit=settings.limits.stream_s,
+            rng=random.Random(0),
+            cascades=settings.cascades,
+        )
 
 
 def _log(settings: Settings) -> Log:

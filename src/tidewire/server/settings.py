@@ -12,6 +12,8 @@ from msgspec import Meta
 
 from tidewire.core.errors import SettingsError
 from tidewire.core.request import DisconnectPolicy
+from tidewire.routing import cascade_plan
+from tidewire.routing.cascade_plan import CascadePlan
 from tidewire.routing.table import Plan, fault
 from tidewire.server.embedding_settings import Embedding
 from tidewire.server.cache_settings import Cache
@@ -233,6 +235,7 @@ class Settings(Group, frozen=True):
     cache: Cache = Cache()
     providers: Annotated[dict[str, Provider], Meta(description="Model hosts by name.")] = {}
     routes: Annotated[dict[str, Plan], Meta(description="Names that several models answer to.")] = {}
+    cascades: Annotated[dict[str, CascadePlan], Meta(description="A quick model, and one that betters its answers.")] = {}
     tools: Annotated[dict[str, Tools], Meta(description="Tools that the server runs itself, by name.")] = {}
     tool_calls: ToolCalls = ToolCalls()
 
@@ -305,3 +308,6 @@ def check(settings: Settings) -> None:
     if amiss := fault(settings.routes):
         name, sentence = amiss
         raise SettingsError(f"routes.{name}{sentence}", param=f"routes.{name}")
+    if amiss := cascade_plan.fault(settings.cascades, settings.routes):
+        setting, sentence = amiss
+        raise SettingsError(f"{setting}{sentence}", param=setting)

@@ -155,7 +155,7 @@ def _known(given: _Given) -> Setting:
 def _nearest(given: _Given) -> str:
     names = [setting.path for setting in describe()]
     parts = given.path.split(".")
-    if len(parts) > 2 and parts[0] in ("providers", "routes", "tools"):
+    if len(parts) > 2 and parts[0] in ("providers", "routes", "cascades", "tools"):
         names = [name.replace(ANY, parts[1]) for name in names]
     near = difflib.get_close_matches(given.path, names, n=1, cutoff=0.0)[0]
     same = [name for name in names if name.rpartition(".")[2] == parts[-1]]  # the right name in the wrong table

@@ -63,6 +63,9 @@ class Metrics(Collector):
         self.try_failures: Counter[tuple[str, str, str]] = Counter()
         self.breakers: dict[str, str] = {}
         self.dials: dict[str, float] = {}
+        self.cascades: Counter[tuple[str, str]] = Counter()
+        self.cascade_costs: dict[tuple[str, str], float] = {}
+        self.encoders = EncoderMetrics()
         self.cache_size: Callable[[], int] = lambda: 0
         self.misses = 0
         self.hits: Counter[str] = Counter()
@@ -154,6 +157,14 @@ class Metrics(Collector):
         yield _counter("tidewire_streams_started", "Streams started.", ("model",), self.started)
         yield _counter("tidewire_streams_ended", "Streams ended.", ("status", "reason"), self.ended)
         yield _counter(
+    # core.meter.CascadeMeter
+
+    def cascaded(self, cascade: str, result: str) -> None:
+        self.cascades[cascade, result] += 1
+
+    def cascade_cost(self, cascade: str, role: str, usd: float) -> None:
+        self.cascade_costs[cascade, role] = self.cascade_costs.get((cascade, role), 0.0) + usd
+
             "tidewire_tokens",
             "Output tokens: the host's own figure, or one a delta where it gave none.",
             ("model",),
@@ -186,6 +197,18 @@ class Metrics(Collector):
         yield _counter("tidewire_cache_saved_tokens", "Output tokens that hits saved.", ("tier",), self.saved_tokens)
         yield _counter(
             "tidewire_cache_saved_usd", "Money that hits saved, by routes' prices.", ("tier",), self.saved_usd
+        yield _counter(
+            "tidewire_cascades",
+            "Answers of cascades, by what became of the draft.",
+            ("cascade", "result"),
+            self.cascades,
+        )
+        costs = CounterMetricFamily(
+            "tidewire_cascade_usd", "What the models of cascades took, at the prices set.", labels=("cascade", "role")
+        )
+        for labels, usd in self.cascade_costs.items():
+            costs.add_metric(list(labels), usd)
+        yield costs
         )
         yield _gauge("tidewire_cache_bytes", "Bytes of kept answers.", self.cache_size())
         yield family(
