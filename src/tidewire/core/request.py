@@ -159,7 +159,8 @@ class Request(msgspec.Struct, omit_defaults=True):
     stream: an id chosen by the client (1-64 of A-Z a-z 0-9 _ -) or None. chat: the conversation that the answer belongs to.
     time_limit: seconds for the whole answer. tool_choice and response_format: in the shapes of Chat Completions. n: how many
     answers. logprobs: how many alternatives a token, None for no log probabilities at all. options: fields of `dialect` that
-    nobody here reads, for hosts that speak it. reuse: None where the client said nothing. record: what the dialect wants to find again in the stream's meta, small JSON-able data.
+    nobody here reads, for hosts that speak it. reuse: None where the client said nothing. edits: whether the client takes back
+    text that it was sent. record: what the dialect wants to find again in the stream's meta, small JSON-able data.
     """
 
     model: str
@@ -182,6 +183,7 @@ class Request(msgspec.Struct, omit_defaults=True):
     thinking: Thinking | None = None
     options: dict[str, Any] = {}
     reuse: Reuse | None = None
+    edits: bool = False
     record: dict[str, Any] = {}
 
     def options_for(self, *dialects: str) -> dict[str, Any]:
