@@ -4,7 +4,7 @@ import os
 
 from hypothesis import settings
 
-os.environ["TIDEWIRE_EMBEDDING_KIND"] = "none"  # of servers that tests start; a test that wants the model says so
+os.environ["TIDEWIRE_EMBEDDING__KIND"] = "none"  # of servers that tests start; a test that wants the model says so
 
 settings.register_profile("tidewire", deadline=None)  # a shared machine is no stopwatch
 settings.load_profile("tidewire")

@@ -23,11 +23,14 @@ import tidewire
 from tidewire.cli.ports import free
 from tidewire.core.errors import SettingsError, TidewireError, UpstreamError
 from tidewire.dialects.openai_models import read_models
+from tidewire.embedding.minilm_files import missing
 from tidewire.providers.local_hosts import discover
 from tidewire.server.assemble import offered
+from tidewire.server.encoders import build, chosen
 from tidewire.server.hosts import HOSTS, hosted, keys, spoken
 from tidewire.server.settings import Provider, Settings
 from tidewire.server.sources import Loaded
+from tidewire.telemetry.metrics import Metrics
 
 LEAST_DISK: Final = 1 << 30  # bytes
 PATIENCE: Final = 3.0  # seconds for a model host to answer
@@ -53,6 +56,7 @@ def everything(settings: Settings) -> Iterator[Finding]:
     yield open_files(settings)
     yield clock()
     yield console()
+    yield embedding(settings)
     yield from providers(settings)
     yield from routes(settings)
 
@@ -189,6 +193,47 @@ def console() -> Finding:
             "console", "warn", "its page is not in this installation", "`make web` builds it, in a checkout."
         )
     return Finding("console", "ok", "its page is there")
+
+
+def embedding(settings: Settings) -> Finding:
+    """Which encoder a server would have; nothing is loaded, and no host is asked."""
+    given = settings.embedding
+    kind = chosen(given)
+    if kind == "none":
+        todo = missing(given.folder) if given.kind == "auto" else []
+        if todo:
+            return Finding(
+                "embedding",
+                "ok",
+                "no model: search is by words alone",
+                f"To search by meaning too: {' && '.join(todo)}",
+            )
+        return Finding("embedding", "ok", "turned off: search is by words alone")
+    try:
+        encoder = build(settings, Metrics().encoders, warm=False).encoder
+    except SettingsError as error:
+        return Finding("embedding", "fail", error.message, "Set it right, or take it out.")
+    return Finding(
+        "embedding", "ok", f"{encoder.name if encoder else kind}" + (", on this machine" if kind == "minilm" else "")
+    )
+
+
+def embedding(settings: Settings) -> Finding:
+    """Which encoder a server would have; nothing is loaded, and no host is asked."""
+    given = settings.embedding
+    kind = chosen(given)
+    if kind == "none":
+        todo = missing(given.folder) if given.kind == "auto" else []
+        if todo:
+            return Finding(
+                "embedding", "ok", "no model: search is by words alone", f"To search by meaning too: {' && '.join(todo)}"
+            )
+        return Finding("embedding", "ok", "turned off: search is by words alone")
+    try:
+        encoder = build(settings, Metrics().encoders, warm=False).encoder
+    except SettingsError as error:
+        return Finding("embedding", "fail", error.message, "Set it right, or take it out.")
+    return Finding("embedding", "ok", f"{encoder.name if encoder else kind}" + (", on this machine" if kind == "minilm" else ""))
 
 
 def providers(settings: Settings) -> Iterator[Finding]:

@@ -262,8 +262,11 @@ class Encoder(Protocol):
     name: the model and its version; vectors of different names are never compared. dimensions: 0 until it is known.
     """
 
-    name: str
-    dimensions: int
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def dimensions(self) -> int: ...
 
     async def encode(
         self, texts: Sequence[str], *, query: bool = False, deadline: float | None = None

@@ -14,6 +14,7 @@ from tidewire.embedding.pace import Pace
 
 log = logging.getLogger("tidewire.embedding")
 
+REFUSED: Final = 400  # the status of errors that are the request's fault
 LEAST_BACK: Final = 0.1  # seconds after which a refused caller is told to come back, at least
 
 Work = Callable[[Sequence[str], bool], Awaitable[Sequence[bytes]]]
@@ -136,8 +137,13 @@ class Batches:
             raise
         except TidewireError as error:
             self._meter.encode_failed(self._name, error.kind)
-            for item in items:
-                item.call.fail(error)
+            apart = _by_call(items) if error.status == REFUSED else []
+            if len(apart) > 1:  # the text of one caller is no reason to refuse another's
+                for own in apart:
+                    await self._run(own, query)
+            else:
+                for item in items:
+                    item.call.fail(error)
         except Exception:  # supervisor boundary: the callers of this batch are told, the next batch is worked on
             log.exception("an encoder broke")
             self._meter.encode_failed(self._name, "internal_error")
@@ -161,3 +167,10 @@ class Batches:
             for task, items in self._running.items():
                 if all(item.call.done.done() and item.call.left for item in items):
                     task.cancel()
+
+
+def _by_call(items: list[Item]) -> list[list[Item]]:
+    calls: dict[int, list[Item]] = {}
+    for item in items:
+        calls.setdefault(id(item.call), []).append(item)
+    return list(calls.values())

