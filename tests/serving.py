@@ -18,13 +18,15 @@ import struct
 from collections.abc import AsyncIterator
 from typing import Any
 
+from tidewire.routing.cascade_plan import CascadePlan
 from tidewire.routing.table import Plan
 from tidewire.server.app import Server
 from tidewire.server.assemble import House, house
-from tidewire.server.embedding_settings import Embedding
 from tidewire.server.cache_settings import Cache
+from tidewire.server.embedding_settings import Embedding
 from tidewire.server.settings import Limits, Log, Models, Provider, Settings, Streams
 from tidewire.server.settings import Server as ServerSettings
+from tidewire.server.tools_settings import Tools
 
 
 class Served:
@@ -73,8 +75,10 @@ async def serving(
     streams: Streams | None = None,
     server: ServerSettings | None = None,
     routes: dict[str, Plan] | None = None,
+    cascades: dict[str, CascadePlan] | None = None,
     cache: Cache | None = None,
     embedding: Embedding | None = None,
+    tools: dict[str, Tools] | None = None,
 ) -> AsyncIterator[Served]:
     """hosts: name to base_url of hosts that speak Chat Completions, each with the model <name>/m."""
     known = {
@@ -89,8 +93,10 @@ async def serving(
         streams=streams or Streams(),
         server=server or ServerSettings(),
         routes=routes or {},
+        cascades=cascades or {},
         cache=cache or Cache(),
         embedding=embedding or Embedding(kind="none"),
+        tools=tools or {},
     )
     with socket.create_server(("127.0.0.1", 0), backlog=2048) as listener:
         port = listener.getsockname()[1]

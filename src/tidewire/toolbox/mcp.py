@@ -91,6 +91,8 @@ class McpTools:
                     f"tools.{name}: no program {where.command[0]!r} is found", param=f"tools.{name}.command"
                 )
         self._listed: dict[str, Tool] = {}  # by the server's own names
+        self._given: Mapping[str, str] = {}
+        self._tools: list[_Tool] = []
         self._session: Session | None = None
         self._process: Any = None
         self._keeper: asyncio.Task[None] | None = None
@@ -119,7 +121,10 @@ class McpTools:
     def tools(self) -> Sequence[ServerTool]:
         """What it listed last, also while it is started again."""
         given = self._names.given(self.name)
-        return [_Tool(self, own, msgspec.structs.replace(self._listed[own], name=name)) for name, own in given.items()]
+        if given is not self._given:  # another object whenever a list has changed, ours or that of another server
+            tools = [(own, msgspec.structs.replace(self._listed[own], name=name)) for name, own in given.items()]
+            self._given, self._tools = given, [_Tool(self, own, tool) for own, tool in tools]
+        return self._tools
 
     @property
     def trouble(self) -> str:

@@ -57,6 +57,8 @@ class OpenApiTools:
         self._names = names or Names()
         self._base = service.base_url.rstrip("/")
         self._operations: dict[str, Operation] = {}
+        self._given: Mapping[str, str] = {}
+        self._tools: list[_Tool] = []
         self._client = httpx.AsyncClient(
             timeout=httpx.Timeout(max(FETCH, terms.timeout), connect=CONNECT),
             limits=httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=20),
@@ -84,7 +86,10 @@ class OpenApiTools:
 
     def tools(self) -> Sequence[ServerTool]:
         given = self._names.given(self.name)
-        return [_Tool(self, self._operations[own], name) for name, own in given.items()]
+        if given is not self._given:  # another object whenever a server's list has changed
+            self._given = given
+            self._tools = [_Tool(self, self._operations[own], name) for name, own in given.items()]
+        return self._tools
 
     async def close(self) -> None:
         await self._client.aclose()
