@@ -8,7 +8,7 @@ import random
 import async_solipsism
 import pytest
 
-from tidewire.core.errors import Overloaded, ShuttingDown, TimedOut, UpstreamError
+from tidewire.core.errors import InternalError, Overloaded, ShuttingDown, TimedOut, UpstreamError
 from tidewire.embedding.batching import Batches
 from tidewire.embedding.line import Bounds
 from tidewire.embedding.pace import Pace
@@ -169,6 +169,19 @@ def test_a_worker_that_fails_tells_its_callers_and_works_on(raised, seen, caplog
         assert caught.value.kind == seen
         assert bench.meter.failures == {("e", seen): 1}
         assert await bench.ask("b") == [b"<b>"]
+
+    virtually(work)
+
+
+def test_a_worker_that_gives_too_few_vectors_hangs_nobody(caplog):
+    async def work():
+        async def short(texts, query):
+            return [b"one"]
+
+        bounds = Bounds(texts=8, units=100, seconds=1.0, waiting=8)
+        encoder = Batches(short, Pace(0.0, 0.0), bounds, EncoderMetrics(), name="e", size=len)
+        with pytest.raises(InternalError):
+            await encoder.encode(["a", "b"], query=False, deadline=None)
 
     virtually(work)
 

@@ -131,6 +131,7 @@ class Batches:
         waited = started - min(item.call.arrived for item in items)
         try:
             vectors = await self._work([item.call.texts[item.place] for item in items], query)
+            encoded = list(zip(items, vectors, strict=True))
         except asyncio.CancelledError:
             for item in items:
                 item.call.fail(ShuttingDown("the encoder was closed before this text was embedded"))
@@ -151,10 +152,10 @@ class Batches:
                 item.call.fail(InternalError("the encoder broke; the server's log says why"))
         else:
             took = clock() - started
+            for item, vector in encoded:
+                item.call.take(item.place, vector)
             self._line.pace.learn(sum(item.size for item in items), took)
             self._meter.encoded(self._name, "query" if query else "document", len(items), waited, took)
-            for item, vector in zip(items, vectors, strict=True):
-                item.call.take(item.place, vector)
 
     def _leave(self, call: _Call) -> None:
         """A call is over, whichever way: what is left of it is not worked on."""
