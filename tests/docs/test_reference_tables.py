@@ -99,6 +99,8 @@ def test_every_metric_is_explained_with_its_labels():
     metrics.try_failed("r", "m", "c")
     metrics.breaker("m", "open")
     metrics.warmed("p", 0.1)
+    metrics.tool_called("t", "ok", 0.1)
+    metrics.tool_retried("t")
     metrics.reused("exact", 0.1, 1, 0.1)
     metrics.encoders.encoded("e", "query", 1, 0.1, 0.1)
     metrics.encoders.encode_failed("e", "c")

@@ -59,6 +59,8 @@ class Screen:
                 self._kinds[part] = kind
                 if kind == "tool_call":
                     self.remark(f"asks for the tool {harmless(name or '')}")
+                elif kind == "server_call":
+                    self.remark(f"the server runs its tool {harmless(name or '')}")
             case PartEnded(part=part) if self._kinds.get(part) == "thinking":
                 self._stop_thinking()
             case Attempt(n=n, provider=provider, reason=reason) if n > 1:

@@ -13,7 +13,7 @@ import msgspec
 PROTOCOL: Final = "tidewire/1"
 
 PartKind = Literal["text", "thinking", "refusal", "tool_call", "server_call", "tool_result", "image", "audio"]
-Stage = Literal["queued", "retrieving", "connecting", "waiting", "thinking", "calling", "drafting", "refining"]
+Stage = Literal["queued", "retrieving", "connecting", "waiting", "thinking", "calling", "calling", "drafting", "refining"]
 Status = Literal["completed", "incomplete", "cancelled", "failed"]
 Reason = Literal[
     "stop",  # the model was done
@@ -83,25 +83,28 @@ class Attempt(Event, tag="attempt"):
     """One try at a provider begins. n counts from 1; reason says why there is another.
 
     continuation: it goes on from the text so far. hedge: the try before was late, and the first to speak wins. refinement: it betters
-    the answer that is there.
+    the answer that is there. tools: the model goes on with what the server's tools gave.
     """
 
     n: int
     provider: str
     model: str
-    reason: Literal["start", "retry", "fallback", "takeover", "continuation", "hedge", "refinement"]
+    reason: Literal["start", "retry", "fallback", "takeover", "continuation", "hedge", "refinement", "tools"]
 
 
 class Progress(Event, tag="progress"):
-    """What is going on before or between words. detail is safe to show."""
+    """What is going on before or between words. detail is safe to show. call: of a tool that the server runs, which it is about."""
 
     stage: Stage
     detail: str = ""
+    call: str | None = None
 
 
 class PartStarted(Event, tag="part"):
-    """A piece of output begins; later events name it by its number. call and name: of a tool call.
+    """A piece of output begins; later events name it by its number. call and name: of a tool call or its result.
 
+    tool_call: the client is asked to run it. server_call: this server runs it, and a tool_result of the same call follows, which is
+    told whole; failed: it did not succeed, and the text says why.
     choice: which of several answers to the same request it belongs to. media: the MIME type of an image or audio part.
     """
 
@@ -111,6 +114,7 @@ class PartStarted(Event, tag="part"):
     call: str | None = None
     choice: int = 0
     media: str | None = None
+    failed: bool = False
 
 
 class Delta(Event, tag="delta"):

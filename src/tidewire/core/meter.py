@@ -35,6 +35,16 @@ class Meter(Protocol):
         """A stream ended whose `term` took more than [budget] allows."""
 
 
+class ToolMeter(Protocol):
+    """What the tools of the server report. tool: its name. Times in seconds."""
+
+    def tool_called(self, tool: str, result: str, seconds: float) -> None:
+        """A call is over. result: ok, failed (the tool says so), refused (it was not made), timeout, too_large, defect or cancelled."""
+
+    def tool_retried(self, tool: str) -> None:
+        """A try failed, and another is made."""
+
+
 class RouteMeter(Protocol):
     """What routes report. model: a candidate's name in the configuration."""
 

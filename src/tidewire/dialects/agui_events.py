@@ -23,7 +23,9 @@ _CONTENT: Final = {
     "refusal": ("TEXT_MESSAGE_CONTENT", "messageId"),
     "thinking": ("REASONING_MESSAGE_CONTENT", "messageId"),
     "tool_call": ("TOOL_CALL_ARGS", "toolCallId"),
+    "server_call": ("TOOL_CALL_ARGS", "toolCallId"),
 }
+_CALLS: Final = ("tool_call", "server_call")  # a call of the server's own is one whose result comes in the same run
 
 
 class _Part:
@@ -88,7 +90,7 @@ class Events:
         if not before:  # of a tool's result, which is told whole
             part.texts.append(text)
             return
-        if part.started.kind == "tool_call":
+        if part.started.kind in _CALLS:
             part.texts.append(text)
         self._number = number = self._number + 1
         if number > self._after:
@@ -124,7 +126,7 @@ class Events:
     def _about(self, part: _Part, event: Event) -> None:
         """What is said of a part beside its text."""
         if isinstance(event, ev.Signature):
-            kind = "tool-call" if part.started.kind == "tool_call" else "message"
+            kind = "tool-call" if part.started.kind in _CALLS else "message"
             self._tell("REASONING_ENCRYPTED_VALUE", subtype=kind, entityId=part.id, encryptedValue=event.value)
         elif isinstance(event, ev.Citation):
             said = {k: v for k in ("uri", "age", "score") if (v := getattr(event, k)) is not None}
@@ -164,7 +166,7 @@ class Events:
             self._parent = ""  # a call belongs behind the thought that led to it
             self._tell("REASONING_START", messageId=part.id)
             self._tell("REASONING_MESSAGE_START", messageId=part.id, role="reasoning")
-        elif event.kind == "tool_call":
+        elif event.kind in _CALLS:
             self._parent = self._parent or f"{self._meta.stream}-{event.part}"
             self._tell(
                 "TOOL_CALL_START", toolCallId=part.id, toolCallName=event.name or "", parentMessageId=self._parent
@@ -180,7 +182,7 @@ class Events:
         elif kind == "thinking":
             self._tell("REASONING_MESSAGE_END", messageId=part.id)
             self._tell("REASONING_END", messageId=part.id)
-        elif kind == "tool_call":
+        elif kind in _CALLS:
             self._tell("TOOL_CALL_END", toolCallId=part.id)
         elif kind == "tool_result":
             self._parent = ""
@@ -265,7 +267,7 @@ class Run(Events):
         self.failure = event.error
         for part in self._parts.values():
             text = "".join(part.texts)
-            if part.started.kind == "tool_call":
+            if part.started.kind in _CALLS:
                 self._calls[part.id]["function"]["arguments"] = text
             elif part.id in self._messages:
                 self._messages[part.id]["content"] = text

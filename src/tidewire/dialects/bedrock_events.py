@@ -86,7 +86,7 @@ class Blocks:
     A block of text ends when the next part begins, for citations may follow its last word; one that comes later still is left out.
     """
 
-    __slots__ = ("_around", "_begun", "_blocks", "_kinds", "_over", "_part", "_piece", "ended", "failure")
+    __slots__ = ("_around", "_begun", "_blocks", "_kinds", "_ours", "_over", "_part", "_piece", "ended", "failure")
 
     def __init__(self, meta: Meta) -> None:
         self.ended = False
@@ -98,6 +98,7 @@ class Blocks:
         self._part = -1  # whose text came last, and what stands around it
         self._piece = b"", b""
         self._over = -1  # a part of text that is over, whose block is not
+        self._ours: set[str | None] = set()  # calls that the server runs, which are not shown
 
     def feed(self, entries: Sequence[Entry]) -> bytes:
         if len(entries) == 1 and type(event := entries[0].event) is Delta and event.part == self._part:
@@ -138,7 +139,9 @@ class Blocks:
 
     def _begin(self, event: ev.PartStarted, out: list[bytes]) -> None:
         start = _started(event)
-        if event.choice or (event.kind not in _AROUND and start is None):
+        if event.kind == "server_call":
+            self._ours.add(event.call)
+        if event.choice or (event.kind not in _AROUND and start is None) or event.call in self._ours:
             return
         self._stop(out)
         if not self._begun:
@@ -218,7 +221,9 @@ class Whole:
         return b""
 
     def _document(self, closed: ev.Closed) -> bytes:
-        content = [block for started, events in self._parts.values() for block in _content(started, events)]
+        ours = {started.call for started, _ in self._parts.values() if started.kind == "server_call"}
+        shown = [(started, events) for started, events in self._parts.values() if started.call not in ours]
+        content = [block for started, events in shown for block in _content(started, events)]
         message = {"role": "assistant", "content": content}
         return _json({"output": {"message": message}, "stopReason": STOPS[closed.reason]} | _closing(closed))
 

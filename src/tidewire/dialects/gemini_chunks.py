@@ -236,7 +236,7 @@ class Chunks:
 
     def _sign(self, event: ev.Signature, out: list[bytes]) -> None:
         piece = self._pieces.get(event.part)
-        if piece is None:
+        if piece is None or piece.started.kind == "server_call":
             return
         if piece.started.kind == "tool_call":
             piece.signature = event.value

@@ -256,11 +256,14 @@ class Document:
         }
         if thinking := self._joined("thinking"):
             out["thinking"] = thinking
-        out["tool_calls"] = [
-            {"call": p.call, "name": p.name, "arguments": "".join(self._texts[n])}
-            for n, p in self._parts.items()
-            if p.kind == "tool_call"
-        ]
+        out["tool_calls"] = self._calls("tool_call")
+        if ours := self._calls("server_call"):
+            results = {p.call: (n, p.failed) for n, p in self._parts.items() if p.kind == "tool_result"}
+            for one in ours:
+                if one["call"] in results:
+                    part, failed = results[one["call"]]
+                    one |= {"result": "".join(self._texts[part]), "failed": failed}
+            out["server_calls"] = ours
         out["citations"] = [
             {k: v for k, v in msgspec.to_builtins(c).items() if k not in ("type", "seq", "at")} for c in self._citations
         ]
@@ -274,6 +277,13 @@ class Document:
             if closed.error is not None:
                 out["error"] = msgspec.to_builtins(closed.error)
         return out
+
+    def _calls(self, kind: str) -> list[dict[str, Any]]:
+        return [
+            {"call": p.call, "name": p.name, "arguments": "".join(self._texts[n])}
+            for n, p in self._parts.items()
+            if p.kind == kind
+        ]
 
     def _joined(self, kind: str) -> str:
         return "".join(t for n, texts in self._texts.items() if self._parts[n].kind == kind for t in texts)

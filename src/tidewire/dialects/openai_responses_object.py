@@ -107,13 +107,18 @@ class Growing:
     def __init__(self, meta: Meta) -> None:
         self._meta = meta
         self.items: dict[int, Item] = {}  # by part, in order
+        self._ours: set[str | None] = set()  # calls that the server runs
         self.status = "queued" if meta.record.get("background") else "in_progress"
         self.usage: Usage | None = None
         self.closed: Closed | None = None
 
     def add(self, part: PartStarted) -> Item | None:
-        """The item that the part becomes; None where Responses has none for it: audio, and answers beside the first."""
-        if part.kind not in _PREFIX or part.choice:
+        """The item that the part becomes; None where Responses has none for it: audio, answers beside the first, and what the
+        server's own tools are asked and answer.
+        """
+        if part.kind == "server_call":
+            self._ours.add(part.call)
+        if part.kind not in _PREFIX or part.choice or part.call in self._ours:
             return None
         item = self.items[part.part] = Item(self._meta.stream, part, len(self.items))
         return item

@@ -18,6 +18,7 @@ from tidewire.core.ports import Meta
 
 _encode: Final = msgspec.json.Encoder().encode
 _FAMILY: Final = {"text": "text", "refusal": "text", "thinking": "reasoning"}
+_CALLS: Final = ("tool_call", "server_call")
 _FINISH: Final[dict[Reason, str]] = {
     "stop": "stop",
     "stop_string": "stop",
@@ -32,7 +33,7 @@ DONE: Final = b"data: [DONE]\n\n"
 
 
 class _Part:
-    __slots__ = ("around", "blobs", "ended", "part", "proof", "texts")
+    __slots__ = ("around", "blobs", "ended", "ours", "part", "proof", "texts")
 
     def __init__(self, part: ev.PartStarted) -> None:
         self.part = part
@@ -41,6 +42,8 @@ class _Part:
         self.ended = False
         self.around = (b"", b"")  # what stands before and behind a delta's text
         self.proof: dict[str, Any] = {}  # providerMetadata, where the host signed this part
+        # A tool that the server runs: the client shows it, and does not call it.
+        self.ours: dict[str, Any] = {"providerExecuted": True, "dynamic": True} if part.kind == "server_call" else {}
 
     @property
     def media(self) -> str:
@@ -104,7 +107,7 @@ class Chunks:
                     self._raw(part.around, event.text)
                     continue
                 part.texts.append(event.text)
-                if part.part.kind == "tool_call":
+                if part.part.kind in _CALLS:
                     self._raw(part.around, event.text)
             else:
                 self._other(event)
@@ -130,8 +133,13 @@ class Chunks:
             about = {"stream": event.stream, "model": event.model, "createdAt": event.created}
             self._emit("start", messageId=message_id(self._meta), messageMetadata=about)
             self._emit("start-step")
+        elif isinstance(event, ev.Attempt):
+            if event.reason == "tools":
+                self._emit("finish-step")
+                self._emit("start-step")
         elif isinstance(event, ev.Progress):
-            self._emit("data-progress", data={"stage": event.stage, "detail": event.detail}, transient=True)
+            of = {"toolCallId": event.call} if event.call is not None else {}
+            self._emit("data-progress", data={"stage": event.stage, "detail": event.detail, **of}, transient=True)
         elif isinstance(event, ev.Notice):
             self._emit("data-notice", data={"code": event.code, "message": event.message}, transient=True)
         elif isinstance(event, ev.PartStarted):
@@ -171,18 +179,18 @@ class Chunks:
             head = _encode({"type": f"{family}-delta", "id": str(event.part)})[:-1]
             part.around = b'data: %s,"delta":' % head, b"}\n\n"
             self._emit(f"{family}-start", id=str(event.part))
-        elif event.kind == "tool_call":
+        elif event.kind in _CALLS:
             head = _encode({"type": "tool-input-delta", "toolCallId": part.call})[:-1]
             part.around = b'data: %s,"inputTextDelta":' % head, b"}\n\n"
-            self._emit("tool-input-start", toolCallId=part.call, toolName=event.name or "")
+            self._emit("tool-input-start", toolCallId=part.call, toolName=event.name or "", **part.ours)
 
     def _finish(self, part: _Part, *, cut: bool = False) -> None:
         part.ended = True
         started = part.part
         if family := _FAMILY.get(started.kind):
             self._emit(f"{family}-end", id=str(started.part), **part.proof)
-        elif started.kind == "tool_call":
-            tool = {"toolCallId": part.call, "toolName": started.name or ""}
+        elif started.kind in _CALLS:
+            tool = {"toolCallId": part.call, "toolName": started.name or "", **part.ours}
             given = _UNREADABLE if cut else parsed(part.text or "{}")
             if given is _UNREADABLE:
                 self._emit("tool-input-error", **tool, input=part.text, errorText="the arguments are not whole JSON")
@@ -198,8 +206,11 @@ class Chunks:
         """The client breaks off at a result whose call it has not seen."""
         output = parsed(part.text)
         output = part.text if output is _UNREADABLE else output
-        if any(p.part.kind == "tool_call" and p.call == part.call for p in self._parts.values()):
-            self._emit("tool-output-available", toolCallId=part.call, output=output)
+        of = next((p for p in self._parts.values() if p.part.kind in _CALLS and p.call == part.call), None)
+        if of is not None and part.part.failed:
+            self._emit("tool-output-error", toolCallId=part.call, errorText=part.text, **of.ours)
+        elif of is not None:
+            self._emit("tool-output-available", toolCallId=part.call, output=output, **of.ours)
         else:
             self._emit("data-tool-result", data={"toolCallId": part.call, "output": output})
 
@@ -256,13 +267,13 @@ class Answer:
         return b""
 
     def _document(self, event: ev.Closed) -> bytes:
-        results = {p.call: p.text for p in self._parts.values() if p.part.kind == "tool_result"}
+        results = {p.call: p for p in self._parts.values() if p.part.kind == "tool_result"}
         parts: list[dict[str, Any]] = [{"type": "step-start"}]
         for part in self._parts.values():
             kind = part.part.kind
             if kind in _FAMILY:
                 parts.append({"type": _FAMILY[kind], "text": part.text, "state": "done", **part.proof})
-            elif kind == "tool_call":
+            elif kind in _CALLS:
                 parts.append(_tool_part(part, results.get(part.call)))
             elif kind in ("image", "audio") and (file := part.file()) is not None:
                 parts.append(file)
@@ -277,8 +288,11 @@ class Answer:
         )
 
 
-def _tool_part(part: _Part, result: str | None) -> dict[str, Any]:
-    out: dict[str, Any] = {"type": f"tool-{part.part.name or ''}", "toolCallId": part.call}
+def _tool_part(part: _Part, result: _Part | None) -> dict[str, Any]:
+    name = part.part.name or ""
+    out: dict[str, Any] = {"type": f"tool-{name}", "toolCallId": part.call}
+    if part.ours:
+        out |= {"type": "dynamic-tool", "toolName": name, "providerExecuted": True}
     if part.proof:
         out["callProviderMetadata"] = part.proof["providerMetadata"]
     given = parsed(part.text or "{}")
@@ -286,11 +300,13 @@ def _tool_part(part: _Part, result: str | None) -> dict[str, Any]:
         return out | {"state": "output-error", "input": part.text, "errorText": "the arguments are not whole JSON"}
     if result is None:
         return out | {"state": "input-available", "input": given}
-    output = parsed(result)
+    if result.part.failed:
+        return out | {"state": "output-error", "input": given, "errorText": result.text}
+    output = parsed(result.text)
     return out | {
         "state": "output-available",
         "input": given,
-        "output": result if output is _UNREADABLE else output,
+        "output": result.text if output is _UNREADABLE else output,
     }
 
 

@@ -113,8 +113,8 @@ class _Answer:
         proof = signature.value if signature is not None else None
         if part.kind == "thinking":
             return Thought(text=text, signature=proof, redacted=signature is not None and signature.redacted)
-        if part.kind == "tool_call":
+        if part.kind in ("tool_call", "server_call"):
             return ToolCall(call=part.call or "", name=part.name or "", arguments=text, signature=proof)
         if part.kind == "tool_result":
-            return ToolResult(call=part.call or "", text=text, name=part.name)
+            return ToolResult(call=part.call or "", text=text, failed=part.failed, name=part.name)
         return Text(text) if part.kind == "text" and text else None

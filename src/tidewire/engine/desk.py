@@ -115,7 +115,7 @@ class Desk:
             record=request.record,
         )
         run = Run(
-            request if name == request.model else msgspec.structs.replace(request, model=name),
+            msgspec.structs.replace(request, model=name, stream=stream),
             meta,
             provider=provider,
             steps=self._steps,

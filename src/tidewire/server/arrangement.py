@@ -14,12 +14,18 @@ class Arrangement:
     """routes: asked for each request, since they may be replaced: providers made of providers, by the name that clients ask
     for; they come before models of the same name.
 
-    wrappers: what is put around whatever answers, the innermost first. They are made for each request, and cost next to nothing.
+    tools: puts the server's tools around whatever answers, for the name that was asked for. wrappers: what is put around that, the
+    innermost first. All are made for each request, and cost next to nothing.
     """
 
     def __init__(
-        self, catalogue: Catalogue, routes: Callable[[], Mapping[str, Provider]], wrappers: Sequence[Wrapper] = ()
+        self,
+        catalogue: Catalogue,
+        routes: Callable[[], Mapping[str, Provider]],
+        wrappers: Sequence[Wrapper] = (),
+        tools: Callable[[Provider, str], Provider] = lambda provider, model: provider,
     ) -> None:
+        self._tools = tools
         self._catalogue = catalogue
         self._routes = routes
         self._wrappers = wrappers
@@ -34,6 +40,7 @@ class Arrangement:
         provider = self.routes.get(model) or self.routes.get(name)
         if provider is None:
             provider, name = await self._catalogue.find(model)
+        provider = self._tools(provider, model)
         for wrap in self._wrappers:
             provider = wrap(provider)
         return provider, name

@@ -34,6 +34,7 @@ from tidewire.server.load import Load
 from tidewire.server.routebook import Reread, Routebook
 from tidewire.server.settings import Provider as Host
 from tidewire.server.settings import Settings
+from tidewire.server.toolbox import toolbox
 from tidewire.stages.limit import Limit
 from tidewire.stages.stop import Stop
 from tidewire.stages.structured import Structured
@@ -112,7 +113,8 @@ async def house(settings: Settings, *, own_port: int, source: Source | None = No
         )
         stack.push_async_callback(caching.close)
         metrics.cache_size = lambda: caching.shelf.size
-        arranged = Arrangement(catalogue, routes=lambda: book.current, wrappers=caching.wrappers)
+        tools = await stack.enter_async_context(toolbox(settings, metrics))
+        arranged = Arrangement(catalogue, routes=lambda: book.current, wrappers=caching.wrappers, tools=tools)
         admission = Admission(_limits(settings), load=load.expected, held=lambda: store.size()[1])
         desk = Desk(
             store,

@@ -53,7 +53,8 @@ def shared(given: Mapping[str, Tools], threads: Threads) -> Parts:
 
 
 def toolset(name: str, given: Tools, parts: Parts) -> Toolset:
-    return KINDS.find(given.kind)(name, given, terms(given), parts)
+    made: Toolset = KINDS.find(given.kind)(name, given, terms(given), parts)
+    return made
 
 
 def terms(given: Tools) -> port.Terms:

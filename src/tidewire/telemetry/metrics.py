@@ -73,6 +73,9 @@ class Metrics(Collector):
         self.saved_tokens: Counter[str] = Counter()
         self.saved_usd: Counter[str] = Counter()
         self.encoders = EncoderMetrics()
+        self.tool_calls: Counter[tuple[str, str]] = Counter()
+        self.tool_retries: Counter[str] = Counter()
+        self.tool_times: dict[str, Histogram] = {}
         # Instance attributes, so that the hot ones cost no further call.
         self.gap = self.gaps.observe
         self.cancelled = self.cancels.observe
@@ -80,6 +83,7 @@ class Metrics(Collector):
         self._model = Labels(200)
         self._provider = Labels(100)
         self._code = Labels(100)
+        self._tool = Labels(200)
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
@@ -118,6 +122,16 @@ class Metrics(Collector):
 
     def over_budget(self, term: str) -> None:
         self.overruns[term] += 1
+
+    # core.meter.ToolMeter
+
+    def tool_called(self, tool: str, result: str, seconds: float) -> None:
+        tool = self._tool(tool)
+        self.tool_calls[tool, result] += 1
+        self.tool_times.setdefault(tool, Histogram(DURATION)).observe(seconds)
+
+    def tool_retried(self, tool: str) -> None:
+        self.tool_retries[self._tool(tool)] += 1
 
     # core.meter.RouteMeter
 
@@ -219,6 +233,14 @@ class Metrics(Collector):
         )
         yield family(
             "tidewire_token_gap_seconds", "Between two batches of tokens of a stream.", (), [((), self.gaps)]
+        )
+        yield _counter("tidewire_tool_calls", "Calls of the server's tools.", ("tool", "result"), self.tool_calls)
+        yield _counter("tidewire_tool_retries", "Further tries of such calls.", ("tool",), self.tool_retries)
+        yield family(
+            "tidewire_tool_seconds",
+            "From the beginning of such a call to its result.",
+            ("tool",),
+            [((tool,), histogram) for tool, histogram in self.tool_times.items()],
         )
         yield family("tidewire_stream_seconds", "From a stream's opening to its end.", (), [((), self.durations)])
         yield family(

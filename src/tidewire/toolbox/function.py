@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib
 import inspect
-import os
 import re
 import sys
 import typing
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -21,7 +22,9 @@ from tidewire.toolbox.threads import Threads
 
 PLACE: Final = re.compile(r"[\w.]+:\w+\Z")
 _ARGUMENT: Final = re.compile(r"(?::param )?(?:[\w\[\]., |]+ )?\*{0,2}(\w+)(?: \([^)]*\))?:\s*(.+)")
-_SECTION: Final = re.compile(r"(args|arguments|parameters|params|returns?|raises|yields?|examples?|notes?):?\s*\Z", re.I)
+_SECTION: Final = re.compile(
+    r"(args|arguments|parameters|params|returns?|raises|yields?|examples?|notes?):?\s*\Z", re.IGNORECASE
+)
 
 
 class FunctionTools:
@@ -85,8 +88,9 @@ def found(place: str, param: str) -> Callable[..., Any]:
     """The function at "package.module:name"; modules of the working directory are found, behind all others. Raises SettingsError."""
     if not PLACE.match(place):
         raise SettingsError(f'{param} is {place!r}; it must be a place such as "package.module:name"', param=param)
-    if not {"", os.getcwd()} & set(sys.path):
-        sys.path.append(os.getcwd())
+    here = str(Path.cwd())
+    if here not in sys.path and "" not in sys.path:
+        sys.path.append(here)
     module, _, name = place.partition(":")
     try:
         function = getattr(importlib.import_module(module), name)
@@ -96,14 +100,14 @@ def found(place: str, param: str) -> Callable[..., Any]:
         ) from error
     if not inspect.isroutine(function):
         raise SettingsError(f"{param} is {place!r}, which is a {type(function).__name__} and no function", param=param)
-    return function  # type: ignore[no-any-return]
+    return function
 
 
 def _signature(function: Callable[..., Any], where: str) -> tuple[type[msgspec.Struct], str]:
     """Its arguments as a struct, and the name of the one that takes the CallContext, or ""."""
     try:
         hints = typing.get_type_hints(function, include_extras=True)
-    except Exception as error:  # supervisor boundary: hints are code, and may name what is not there
+    except Exception as error:  # noqa: BLE001 - supervisor boundary: hints are code, and may name what is not there
         raise SettingsError(f"{where}: the type hints cannot be read: {error}", param=where) from None
     texts = _described(function)[1]
     context = ""
@@ -124,7 +128,7 @@ def _signature(function: Callable[..., Any], where: str) -> tuple[type[msgspec.S
         if default is parameter.empty:
             fields.append((name, hint))
         elif isinstance(default, list | dict | set | bytearray):
-            fields.append((name, hint, msgspec.field(default_factory=lambda made=default: type(made)(made))))
+            fields.append((name, hint, msgspec.field(default_factory=functools.partial(type(default), default))))
         else:
             fields.append((name, hint, default))
     try:

@@ -1,7 +1,7 @@
 // The events of the Tidewire protocol, version 1, as they are on the wire. See spec/PROTOCOL.md.
 
 export type Status = "completed" | "incomplete" | "cancelled" | "failed";
-export type PartKind = "text" | "thinking" | "refusal" | "tool_call" | "tool_result" | "image" | "audio";
+export type PartKind = "text" | "thinking" | "refusal" | "tool_call" | "server_call" | "tool_result" | "image" | "audio";
 
 interface Numbered {
   seq: number;
@@ -51,6 +51,8 @@ export interface Progress extends Numbered {
   type: "progress";
   stage: string;
   detail?: string;
+  /** Of a tool that the server runs: the call it is about. */
+  call?: string;
 }
 
 export interface PartStarted extends Numbered {
@@ -63,6 +65,8 @@ export interface PartStarted extends Numbered {
   choice?: number;
   /** The MIME type of an image or audio part. */
   media?: string;
+  /** Of a tool_result: the call did not succeed, and the text says why. */
+  failed?: boolean;
 }
 
 export interface Delta extends Numbered {

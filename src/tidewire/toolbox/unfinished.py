@@ -1,0 +1,55 @@
+"""Answers that ended with calls for the client, in which the server had run tools as well: what the client did not see is given
+back to the model when the client returns with its results. In memory, bounded; one that is forgotten costs the model its results.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from tidewire.core.request import Message, Request, ToolCall
+
+MOST: Final = 1000  # answers
+BYTES: Final = 16 * 1024 * 1024  # of all of them
+
+
+class Unfinished:
+    def __init__(self, most: int = MOST, limit: int = BYTES) -> None:
+        self._most = most
+        self._limit = limit
+        self._kept: dict[bytes, tuple[Sequence[Message], int]] = {}
+        self._size = 0
+
+    def keep(self, request: Request, calls: Sequence[ToolCall], said: Sequence[Message]) -> None:
+        """calls: for the client. said: the answer as the model should find it, the results of the server's tools included."""
+        size = len(msgspec.json.encode(said))
+        key = _key(request.tenant, request.question, calls)
+        self._size += size - self._kept.pop(key, ((), 0))[1]
+        self._kept[key] = said, size
+        while self._kept and (len(self._kept) > self._most or self._size > self._limit):
+            self._size -= self._kept.pop(next(iter(self._kept)))[1]
+
+    def restored(self, request: Request) -> Request:
+        """The request, with such answers in place of what the client knows of them."""
+        if not self._kept:
+            return request
+        out: list[Message] = []
+        question = ""
+        for ours, run in itertools.groupby(request.messages, lambda message: message.role == "assistant"):
+            messages = list(run)  # a dialect may tell one answer in several messages
+            if ours:
+                calls = [c for message in messages for c in message.content if isinstance(c, ToolCall)]
+                out.extend(self._kept.get(_key(request.tenant, question, calls), (messages, 0))[0])
+            else:
+                question = next((m.text for m in reversed(messages) if m.role == "user"), question)
+                out.extend(messages)
+        return msgspec.structs.replace(request, messages=out)
+
+
+def _key(tenant: str, question: str, calls: Sequence[ToolCall]) -> bytes:
+    said = [tenant, question, *(word for call in calls for word in (call.call, call.name))]
+    return hashlib.sha256(msgspec.json.encode(said)).digest()
