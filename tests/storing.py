@@ -78,6 +78,10 @@ class MemoryStore:
         found = [k for k, _ in self.held.get(namespace, {}).values() if k.location > after]
         return sorted((k for k in found if source is None or k.source == source), key=lambda k: k.location)[:limit]
 
+    async def document(self, namespace: str, document: str) -> tuple[Known, str] | None:
+        held = self.held.get(namespace, {}).values()
+        return next(((known, d.text) for known, d in held if known.id == document), None)
+
     async def note(self, name: str) -> str | None:
         return self.notes.get(name)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -35,8 +36,19 @@ def docs(tmp_path: Path) -> Path:
     return docs
 
 
+READERS: list[Reader] = []
+
+
+@pytest.fixture(autouse=True)
+async def closing() -> AsyncIterator[None]:
+    yield
+    while READERS:
+        await READERS.pop().close()
+
+
 def intake(store: MemoryStore, **given: object) -> Intake:
-    return Intake(store, Reader(Bounds(size=4096)), clock=lambda: NOW, **given)  # type: ignore[arg-type]
+    READERS.append(Reader(Bounds(size=4096)))
+    return Intake(store, READERS[-1], clock=lambda: NOW, **given)  # type: ignore[arg-type]
 
 
 async def bring(store: MemoryStore, folder: Folder, source: str = "docs", **given: object) -> Report:

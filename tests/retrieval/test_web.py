@@ -26,11 +26,13 @@ async def web() -> AsyncIterator[Web]:
 
 
 async def bring(store: MemoryStore, source: Source) -> Report:
-    delivery = Delivery(Intake(store, Reader()), "acme", "news")
+    reader = Reader()
+    delivery = Delivery(Intake(store, reader), "acme", "news")
     try:
         await source.run(delivery)
     finally:
         report = await delivery.end()
+        await reader.close()
     return report
 
 

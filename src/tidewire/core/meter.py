@@ -109,4 +109,4 @@ class IntakeMeter(Protocol):
         """result: added, replaced, unchanged, removed, skipped, suspicious, expired; failed: of the source itself."""
 
     def ingested(self, stage: str, seconds: float) -> None:
-        """What a document took in the stages read and cut, a batch of them in the stage store."""
+        """What a document took in the stage read (read and cut), a batch of them in the stage store."""

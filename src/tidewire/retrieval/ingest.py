@@ -73,6 +73,7 @@ async def ingest(
             batch = []
         if on_progress is not None:
             on_progress(n, len(files), shown)
+    await reader.close()
     report.skipped += [(_shown(folder, root), why) for folder, why in unread]
     gone = [place for place in known if place not in kept and not any(_under(place, Path(f)) for f, _ in unread)]
     if gone:

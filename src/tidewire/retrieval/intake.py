@@ -5,7 +5,6 @@ A batch is one transaction, and a document stands in one batch: it is replaced a
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import time
 from collections.abc import Callable, Sequence
@@ -14,11 +13,10 @@ from typing import Final
 import msgspec
 
 from tidewire.core.meter import IntakeMeter
-from tidewire.retrieval.chunk import chunks
 from tidewire.retrieval.lifetimes import Lifetimes
 from tidewire.retrieval.ports import Document, Receipt, Store
 from tidewire.retrieval.reading import formats
-from tidewire.retrieval.reading.page import NotRead
+from tidewire.retrieval.reading.page import NotRead, printable
 from tidewire.retrieval.reading.reader import Reader
 from tidewire.retrieval.reading.suspicion import suspicious
 
@@ -87,12 +85,8 @@ class Intake:
         """The document, read and cut. ttl: seconds from its date on, instead of the rules'. Raises NotRead."""
         begun = time.perf_counter()
         page = await self.reader.read(found.raw, found.name, found.kind)
-        read = time.perf_counter()
-        text = printable(page.text)
-        cut = await asyncio.to_thread(chunks, text)
         if self._meter is not None:
-            self._meter.ingested("read", read - begun)
-            self._meter.ingested("cut", time.perf_counter() - read)
+            self._meter.ingested("read", time.perf_counter() - begun)
         location = printable(found.location)
         now = self.clock()
         dates = (found.published, page.published, found.changed)
@@ -105,8 +99,8 @@ class Intake:
             raise NotRead("not taken: its time is over already")
         return Document(
             location=location,
-            title=printable(found.title or page.title),
-            text=text,
+            title=printable(found.title) or page.title,
+            text=page.text,
             uri=printable(found.uri),
             digest=self.mark(found, source, ttl),
             published=published,
@@ -114,7 +108,7 @@ class Intake:
             kind=page.kind,
             expires=expires,
             readers=found.readers,
-            chunks=tuple(cut),
+            chunks=page.chunks,
         )
 
     def mark(self, found: Found, source: str, ttl: float | None) -> str:
@@ -221,8 +215,3 @@ class Delivery:
         await self.flush()
         self.report.seconds = time.monotonic() - self._begun
         return self.report
-
-
-def printable(text: str) -> str:
-    """Without the halves of characters that a file name or a broken escape may hold, and a database may not."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")

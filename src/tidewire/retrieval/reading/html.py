@@ -28,9 +28,6 @@ _HIDING: Final = re.compile(
     r"|font-size\s*:\s*0?\.?0*(?:px|pt|em|rem|%)?\s*(?:[;!}]|$)|(?:left|top|right|text-indent)\s*:\s*-\d{3,}",
     re.IGNORECASE,
 )
-_SHEET: Final = re.compile(r"<style[^>]*>(.*?)</style", re.DOTALL | re.IGNORECASE)
-_RULE: Final = re.compile(r"([^{}]{1,500})\{([^{}]*)\}")
-_CONDITIONAL: Final = re.compile(r"@[\w-]+[^{};]*\{(?:[^{}]*\{[^{}]*\})*[^{}]*\}")
 _SIMPLE: Final = re.compile(r"[.#][\w-]+")
 _PUBLISHED: Final = (
     "article:published_time",
@@ -72,10 +69,16 @@ def _mended(text: str) -> str:
 def _hidden_names(text: str) -> frozenset[str]:
     """.class and #id that the page's own style sheets hide, whatever the screen."""
     names: set[str] = set()
-    for sheet in _SHEET.findall(text):
-        for selectors, body in _RULE.findall(_CONDITIONAL.sub("", re.sub(r"/\*.*?\*/", "", sheet, flags=re.DOTALL))):
-            if _HIDING.search(body):
+    low = text.lower()
+    at = low.find("<style")
+    while at >= 0 and (end := low.find("</style", at)) >= 0:
+        depth = 0
+        for piece in text[low.find(">", at, end) + 1 : end].split("}"):
+            selectors, _, body = piece.partition("{")
+            if depth == 0 and "{" not in body and _HIDING.search(body):
                 names |= {one.strip() for one in selectors.split(",") if _SIMPLE.fullmatch(one.strip())}
+            depth = max(0, depth + piece.count("{") - 1)
+        at = low.find("<style", end)
     return frozenset(names)
 
 

@@ -9,9 +9,9 @@ from tidewire.retrieval.reading.dates import seconds
 from tidewire.retrieval.reading.page import Page
 
 _HEAD: Final = re.compile(r"(---|\+\+\+)\n(.*?)\n\1[ \t]*\n", re.DOTALL)
-_TITLE: Final = re.compile(r"^title\s*[:=]\s*[\"']?(.+?)[\"']?\s*$", re.MULTILINE)
+_TITLE: Final = re.compile(r"^title[ \t]*+[:=][ \t]*+[\"']?(.{1,300}?)[\"']?[ \t]*$", re.MULTILINE)
 _DATE: Final = re.compile(
-    r"^(?:date|published|publishdate|pubdate|updated|lastmod)\s*[:=]\s*[\"']?(.+?)[\"']?\s*$",
+    r"^(?:date|published|publishdate|pubdate|updated|lastmod)[ \t]*+[:=][ \t]*+[\"']?(.{1,64}?)[\"']?[ \t]*$",
     re.MULTILINE | re.IGNORECASE,
 )
 

@@ -1,4 +1,4 @@
-"""Reads any document within bounds: small text on a thread, what is large or packed in a process that can be killed."""
+"""Reads any document within bounds, in processes of its own: a thread would hold up every stream while a pattern looks for its end."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Final
 import msgspec
 
 from tidewire.retrieval.reading import formats
-from tidewire.retrieval.reading.child import Said
+from tidewire.retrieval.reading.child import Asked, Said
 from tidewire.retrieval.reading.page import NotRead, Page
 
-HERE: Final = 1 << 20  # bytes of text that are read without a process of their own
-MARGIN: Final = 1 << 20  # bytes of JSON around a document's characters
+MARGIN: Final = 1 << 20  # bytes of an answer besides its characters
+DOCUMENTS: Final = 500  # read by one process; then another takes over, and what the parsers have leaked is gone
 
 
 class Bounds(msgspec.Struct, frozen=True):
@@ -28,73 +28,97 @@ class Bounds(msgspec.Struct, frozen=True):
 
 
 class Reader:
-    """at_once: processes that read at the same time."""
+    """at_once: processes. They start when they are needed, and end with `close`."""
 
     def __init__(self, bounds: Bounds | None = None, at_once: int = 2) -> None:
         self.bounds = bounds or Bounds()
-        self._free = asyncio.Semaphore(at_once)
+        self._turn = asyncio.Semaphore(at_once)
+        self._idle: list[_Process] = []
 
     async def read(self, raw: bytes, name: str, kind: str = "") -> Page:
         """kind: its media type, where somebody says it. Raises NotRead, whatever the document does."""
-        if len(raw) > self.bounds.size:
-            raise NotRead(f"not read: {len(raw):,} bytes, and {self.bounds.size:,} is the limit")
-        form = formats.chosen(raw, name, kind)
-        if form.packed is None and len(raw) <= HERE:
-            try:
-                page = await asyncio.to_thread(formats.read, raw, name, kind, self.bounds.characters)
-            except (ValueError, RecursionError) as error:
-                raise NotRead(f"not read: {type(error).__name__} while its format was read") from error
-        else:
-            async with self._free:
-                page = await self._apart(raw, name, form.kinds[0])
-        return page
-
-    async def _apart(self, raw: bytes, name: str, kind: str) -> Page:
         bounds = self.bounds
-        plain = name.encode("utf-8", "replace").decode().replace("\0", "")[-200:] or "document"
-        child = await asyncio.create_subprocess_exec(
+        if len(raw) > bounds.size:
+            raise NotRead(f"not read: {len(raw):,} bytes, and {bounds.size:,} is the limit")
+        formats.chosen(raw, name, kind)
+        plain = name.encode("utf-8", "replace").decode()[-200:]
+        async with self._turn:
+            process = self._idle.pop() if self._idle else _Process(bounds)
+            try:
+                async with asyncio.timeout(bounds.seconds):
+                    said = await process.read(Asked(plain, kind, len(raw)), raw)
+            except TimeoutError:
+                raise NotRead(f"not read: it took longer than {bounds.seconds:g} s") from None
+            finally:
+                if process.idle and process.count < DOCUMENTS:
+                    self._idle.append(process)
+                else:
+                    await process.kill()
+        if said.page is None:
+            raise NotRead(said.refused)
+        return said.page
+
+    async def close(self) -> None:
+        while self._idle:
+            await self._idle.pop().kill()
+
+
+class _Process:
+    """idle: it has answered all that it was asked. count: documents that it has read."""
+
+    def __init__(self, bounds: Bounds) -> None:
+        self.idle = True
+        self.count = 0
+        self._bounds = bounds
+        self._child: asyncio.subprocess.Process | None = None
+
+    async def read(self, asked: Asked, raw: bytes) -> Said:
+        """Raises NotRead where the process dies of it."""
+        self.idle = False
+        child = self._child = self._child or await self._start()
+        assert child.stdin is not None
+        question = msgspec.msgpack.encode(asked)
+        try:
+            child.stdin.writelines((len(question).to_bytes(4), question, raw))
+            answer, _ = await asyncio.gather(self._answer(child), _drained(child.stdin))
+        except (asyncio.IncompleteReadError, OSError):
+            raise NotRead(f"not read: it broke its reader (exit {await child.wait()})") from None
+        self.idle = True
+        self.count += 1
+        return msgspec.msgpack.decode(answer, type=Said)
+
+    async def kill(self) -> None:
+        child, self._child = self._child, None
+        if child is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            child.kill()
+        await child.wait()
+        child._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001 - else its pipes are closed by the collector
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        bounds = self._bounds
+        return await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-P", "-m", "tidewire.retrieval.reading.child", plain, kind),
-            *(str(bounds.characters), str(bounds.memory), str(max(1, round(bounds.seconds)))),
+            *("-P", "-m", "tidewire.retrieval.reading.child"),
+            *(str(bounds.characters), str(bounds.memory), str(bounds.seconds)),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
             env={name: os.environ[name] for name in ("PYTHONPATH", "SYSTEMROOT", "LANG") if name in os.environ},
         )
-        try:
-            async with asyncio.timeout(bounds.seconds):
-                answer, _ = await asyncio.gather(self._answer(child), _feed(child, raw))
-                code = await child.wait()
-        except TimeoutError:
-            raise NotRead(f"not read: it took longer than {bounds.seconds:g} s") from None
-        finally:
-            if child.returncode is None:
-                child.kill()
-                await child.wait()
-        try:
-            said = msgspec.json.decode(answer, type=Said)
-        except msgspec.DecodeError:
-            raise NotRead(f"not read: it broke its reader (exit {code})") from None
-        if said.page is None:
-            raise NotRead(said.refused)
-        return said.page
 
     async def _answer(self, child: asyncio.subprocess.Process) -> bytes:
-        most = 6 * self.bounds.characters + MARGIN  # a character is 6 bytes of JSON at most
-        out = bytearray()
         assert child.stdout is not None
-        while piece := await child.stdout.read(1 << 20):
-            out += piece
-            if len(out) > most:
-                raise NotRead("not read: its text has no end")
-        return bytes(out)
+        size = int.from_bytes(await child.stdout.readexactly(4))
+        if (
+            size > 12 * self._bounds.characters + MARGIN
+        ):  # text and chunks: each character is four bytes at most, and stands twice
+            raise NotRead("not read: its text has no end")
+        return await child.stdout.readexactly(size)
 
 
-async def _feed(child: asyncio.subprocess.Process, raw: bytes) -> None:
-    """It may have died of the first bytes; what it answered says so."""
-    assert child.stdin is not None
+async def _drained(stdin: asyncio.StreamWriter) -> None:
+    """The process may have died of the first bytes; what it answered says so."""
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        child.stdin.write(raw)
-        await child.stdin.drain()
-        child.stdin.close()
-        await child.stdin.wait_closed()
+        await stdin.drain()

@@ -19,9 +19,9 @@ from typing import Final
 import msgspec
 
 from tidewire.core.errors import BadRequest, NotFound
-from tidewire.retrieval.intake import Delivery, Found, printable
+from tidewire.retrieval.intake import Delivery, Found
 from tidewire.retrieval.ports import Known, Store
-from tidewire.retrieval.reading.page import NotRead
+from tidewire.retrieval.reading.page import NotRead, printable
 
 log = logging.getLogger("tidewire.retrieval")
 
