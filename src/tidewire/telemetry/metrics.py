@@ -72,7 +72,6 @@ class Metrics(Collector):
         self.saved_seconds: Counter[str] = Counter()
         self.saved_tokens: Counter[str] = Counter()
         self.saved_usd: Counter[str] = Counter()
-        self.encoders = EncoderMetrics()
         self.tool_calls: Counter[tuple[str, str]] = Counter()
         self.tool_retries: Counter[str] = Counter()
         self.tool_times: dict[str, Histogram] = {}
@@ -158,6 +157,14 @@ class Metrics(Collector):
     def missed(self) -> None:
         self.misses += 1
 
+    # core.meter.CascadeMeter
+
+    def cascaded(self, cascade: str, result: str) -> None:
+        self.cascades[cascade, result] += 1
+
+    def cascade_cost(self, cascade: str, role: str, usd: float) -> None:
+        self.cascade_costs[cascade, role] = self.cascade_costs.get((cascade, role), 0.0) + usd
+
     def render(self) -> bytes:
         """The text that Prometheus reads; its type is CONTENT_TYPE."""
         return generate_latest(self._registry)
@@ -171,14 +178,6 @@ class Metrics(Collector):
         yield _counter("tidewire_streams_started", "Streams started.", ("model",), self.started)
         yield _counter("tidewire_streams_ended", "Streams ended.", ("status", "reason"), self.ended)
         yield _counter(
-    # core.meter.CascadeMeter
-
-    def cascaded(self, cascade: str, result: str) -> None:
-        self.cascades[cascade, result] += 1
-
-    def cascade_cost(self, cascade: str, role: str, usd: float) -> None:
-        self.cascade_costs[cascade, role] = self.cascade_costs.get((cascade, role), 0.0) + usd
-
             "tidewire_tokens",
             "Output tokens: the host's own figure, or one a delta where it gave none.",
             ("model",),
@@ -198,6 +197,18 @@ class Metrics(Collector):
         yield _counter(
             "tidewire_route_failures", "Those of them that failed.", ("route", "model", "code"), self.try_failures
         )
+        yield _counter(
+            "tidewire_cascades",
+            "Answers of cascades, by what became of the draft.",
+            ("cascade", "result"),
+            self.cascades,
+        )
+        costs = CounterMetricFamily(
+            "tidewire_cascade_usd", "What the models of cascades took, at the prices set.", labels=("cascade", "role")
+        )
+        for labels, usd in self.cascade_costs.items():
+            costs.add_metric(list(labels), usd)
+        yield costs
         yield _states("tidewire_breaker_open", "1: not asked for a while; 0.5: one probe at a time.", self.breakers)
         dialled = GaugeMetricFamily(
             "tidewire_dial_seconds", "What the last connection opened beforehand took.", labels=("provider",)
@@ -211,18 +222,6 @@ class Metrics(Collector):
         yield _counter("tidewire_cache_saved_tokens", "Output tokens that hits saved.", ("tier",), self.saved_tokens)
         yield _counter(
             "tidewire_cache_saved_usd", "Money that hits saved, by routes' prices.", ("tier",), self.saved_usd
-        yield _counter(
-            "tidewire_cascades",
-            "Answers of cascades, by what became of the draft.",
-            ("cascade", "result"),
-            self.cascades,
-        )
-        costs = CounterMetricFamily(
-            "tidewire_cascade_usd", "What the models of cascades took, at the prices set.", labels=("cascade", "role")
-        )
-        for labels, usd in self.cascade_costs.items():
-            costs.add_metric(list(labels), usd)
-        yield costs
         )
         yield _gauge("tidewire_cache_bytes", "Bytes of kept answers.", self.cache_size())
         yield family(
@@ -231,9 +230,7 @@ class Metrics(Collector):
             ("model",),
             [((model,), histogram) for model, histogram in self.first_tokens.items()],
         )
-        yield family(
-            "tidewire_token_gap_seconds", "Between two batches of tokens of a stream.", (), [((), self.gaps)]
-        )
+        yield family("tidewire_token_gap_seconds", "Between two batches of tokens of a stream.", (), [((), self.gaps)])
         yield _counter("tidewire_tool_calls", "Calls of the server's tools.", ("tool", "result"), self.tool_calls)
         yield _counter("tidewire_tool_retries", "Further tries of such calls.", ("tool",), self.tool_retries)
         yield family(
