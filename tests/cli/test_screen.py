@@ -9,6 +9,7 @@ from tidewire.core.events import (
     Citation,
     Closed,
     Delta,
+    Edit,
     ErrorInfo,
     Notice,
     PartEnded,
@@ -105,3 +106,15 @@ def test_the_waterfall_starts_where_the_time_did():
     assert lines[1] == f"retrieval  {'█' * 15}  50.0 ms"
     assert lines[2] == f"queue      {' ' * 15}{'█' * 15}  50.0 ms (reported)"
     assert figures(Closed(status="completed", reason="stop")) == []
+
+
+def test_a_text_that_was_edited_is_shown_again_as_it_reads_then(painted):
+    said = painted(
+        PartStarted(part=0, kind="text"),
+        Delta(part=0, text="The river is the Tibre."),
+        Edit(part=0, start=17, end=22, text="Tiber"),
+        PartEnded(part=0),
+        Closed(status="completed", reason="stop"),
+    )
+    assert said.out == "The river is the Tibre.\nThe river is the Tiber.\n"
+    assert said.err == "the answer was edited, and reads now:\n"

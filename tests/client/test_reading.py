@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tidewire.client.calls import ConnectionLost, from_info, refusal
 from tidewire.client.reading import Reading
 from tidewire.core.errors import Conflict, Expired, Overloaded, TidewireError, Unauthorized, UnknownModel
-from tidewire.core.events import Citation, Closed, Delta, ErrorInfo, Event, Opened, PartStarted, encode
+from tidewire.core.events import Citation, Closed, Delta, Edit, ErrorInfo, Event, Opened, PartEnded, PartStarted, encode
 from tidewire.core.sse import comment, frame
 
 
@@ -199,3 +199,18 @@ def test_an_error_goes_through_a_log_and_back_unchanged():
 
 def test_an_id_cannot_leave_its_place_in_the_address():
     assert Reading("../x?").call().path == "/v1/streams/..%2Fx%3F/events?after=0"
+
+
+def test_edits_change_the_text_that_was_read_and_those_of_a_text_not_read_here_change_nothing():
+    events = numbered(
+        PartStarted(part=0, kind="text"),
+        Delta(part=0, text="\U0001f44d the Tibre"),
+        Edit(part=0, start=6, end=11, text="Tiber"),
+        Edit(part=0, start=0, end=2, text=""),
+        PartEnded(part=0),
+    )
+    for first, text in ((0, "the Tiber"), (2, "")):
+        reading = Reading("s", after=first)
+        for event in events[first:]:
+            reading.feed(b"id: %d\ndata: %b\n\n" % (event.seq, encode(event)))
+        assert reading.text == text

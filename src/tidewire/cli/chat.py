@@ -44,7 +44,7 @@ def chat(
             question = sys.stdin.read()
         if question is not None and not question.strip():
             raise click.UsageError("there is no question: give one, or write one to standard input")
-        ask = {"model": model, "max_tokens": max_tokens}
+        ask = {"model": model, "max_tokens": max_tokens, **({} if sys.stdout.isatty() else {"edits": False})}
         if question is not None:
             screen = Screen(stats=stats)
             if not answer(client, screen, question, ask):

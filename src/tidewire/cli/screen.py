@@ -15,10 +15,12 @@ from tidewire.core.events import (
     Citation,
     Closed,
     Delta,
+    Edit,
     Notice,
     PartEnded,
     PartStarted,
     Progress,
+    edit,
 )
 
 # What a model or a document says must not drive the terminal: control characters are left out, but tab and line feed.
@@ -31,13 +33,18 @@ def harmless(text: str) -> str:
 
 
 class Screen:
-    """Paints events as they come. seq: of the last one painted. closed: the last event of the stream, once painted."""
+    """Paints events as they come. seq: of the last one painted. closed: the last event of the stream, once painted.
+
+    A text that was edited is shown again at its end: lines that have scrolled away cannot be changed.
+    """
 
     def __init__(self, *, stats: bool = False) -> None:
         self.seq = 0
         self.closed: Closed | None = None
         self._stats = stats
         self._kinds: dict[int, str] = {}
+        self._texts: dict[int, list[str]] = {}
+        self._edited: set[int] = set()
         self._citations: list[Citation] = []
         self._live = sys.stderr.isatty()
         self._status = False  # a line that the next output wipes
@@ -52,17 +59,28 @@ class Screen:
     def _paint(self, event: AnyEvent) -> None:
         match event:
             case Delta(part=part, text=text):
+                if part in self._texts:
+                    self._texts[part].append(text)
                 self._say(self._kinds.get(part, "text"), text)
+            case Edit(part=part) if part in self._texts:
+                edit(self._texts[part], event)
+                self._edited.add(part)
             case Progress(stage=stage, detail=detail):
                 self._tell(f"{stage}: {harmless(detail)}" if detail else stage)
             case PartStarted(part=part, kind=kind, name=name):
                 self._kinds[part] = kind
+                if kind == "text":
+                    self._texts[part] = []
                 if kind == "tool_call":
                     self.remark(f"asks for the tool {harmless(name or '')}")
                 elif kind == "server_call":
                     self.remark(f"the server runs its tool {harmless(name or '')}")
             case PartEnded(part=part) if self._kinds.get(part) == "thinking":
                 self._stop_thinking()
+            case PartEnded(part=part) if part in self._edited:
+                self.line()
+                self.remark("the answer was edited, and reads now:")
+                self._say("text", "".join(self._texts[part]))
             case Attempt(n=n, provider=provider, reason=reason) if n > 1:
                 self.remark(f"attempt {n}, at {provider} ({reason})")
             case Citation():

@@ -15,7 +15,7 @@ import msgspec
 
 from tidewire.client.calls import Call, ConnectionLost, refusal
 from tidewire.core.errors import Conflict
-from tidewire.core.events import AnyEvent, Citation, Closed, Delta, Opened, PartStarted, decode
+from tidewire.core.events import AnyEvent, Citation, Closed, Delta, Edit, Opened, PartStarted, decode, edit
 from tidewire.core.sse import Frames
 
 TRIES: Final = 8  # without one new event between them; about 45 s with the server's usual retry of 1 s
@@ -31,7 +31,7 @@ class Reading:
     """What has been read of a stream, and what to do next.
 
     body: of the POST that starts it; None to follow one that exists. after: the last event already dealt with.
-    text, thinking, citations, opened, closed: of what was read here.
+    text, thinking, citations, opened, closed: of what was read here, edits made.
     """
 
     def __init__(
@@ -59,15 +59,18 @@ class Reading:
         self._chance = chance
         self._frames = Frames()
         self._kinds: dict[int, str] = {}
-        self._texts: dict[str, list[str]] = {"text": [], "thinking": []}
+        self._texts: dict[int, list[str]] = {}
 
     @property
     def text(self) -> str:
-        return "".join(self._texts["text"])
+        return self._joined("text")
 
     @property
     def thinking(self) -> str:
-        return "".join(self._texts["thinking"])
+        return self._joined("thinking")
+
+    def _joined(self, kind: str) -> str:
+        return "".join(piece for part, pieces in self._texts.items() if self._kinds[part] == kind for piece in pieces)
 
     def call(self) -> Call:
         """The next request to make. Its bytes go to feed()."""
@@ -142,11 +145,15 @@ class Reading:
     def _note(self, event: AnyEvent) -> None:
         match event:
             case Delta(part=part, text=text):
-                kind = self._kinds.get(part, "")
-                if kind in self._texts:
-                    self._texts[kind].append(text)
+                if part in self._texts:
+                    self._texts[part].append(text)
             case PartStarted(part=part, kind=kind):
                 self._kinds[part] = kind
+                if kind in ("text", "thinking"):
+                    self._texts[part] = []
+            case Edit(part=part):
+                if part in self._texts:
+                    edit(self._texts[part], event)
             case Citation():
                 self.citations.append(event)
             case Opened():

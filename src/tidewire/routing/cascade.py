@@ -197,10 +197,12 @@ class _Answering:
             problem = error.message
         self._book(better, "refine", self._plan.refine)
         changes = better.back() if problem else better.end()
-        notice = self._failed(problem) if problem else self._refined(better.changes)
         span = Span("refinement", round((began - self._began) * 1000, 3), round((self._now() - began) * 1000, 3))
-        draft.release(Timing(span=span), [notice] if notice else [], self._total(), before=changes)
-        return "failed" if problem else "refined" if notice else "unchanged"
+        told = self._failed(problem) if problem else Progress(stage="refining", detail=self._refined(better.changes))
+        draft.release(Timing(span=span), told, self._total(), before=changes)
+        if problem:
+            return "failed"
+        return "refined" if better.changes else "unchanged"
 
     async def _replace(self, why: str) -> str:
         """Before anything was shown. Once its text flows, a failure ends the stream as any host's does."""
@@ -250,14 +252,11 @@ class _Answering:
         said = f"{self._plan.refine.model} could not better the answer ({problem}); it stays as it was"
         return Notice(code="refinement_failed", message=said)
 
-    def _refined(self, changes: int) -> Notice | None:
-        if not changes:
-            return None
+    def _refined(self, changes: int) -> str:
+        """What came of it, for people."""
         cost = f", for {self._cost:.6f} USD in all" if self._cost else ""
-        return Notice(
-            code="refined",
-            message=f"{self._plan.refine.model} bettered the answer in {changes} place{'s' * (changes > 1)}{cost}",
-        )
+        places = f"in {changes} place{'s' * (changes > 1)}" if changes else "nowhere"
+        return f"{self._plan.refine.model} changed the answer {places}{cost}"
 
     # What is asked, and what it costs
 

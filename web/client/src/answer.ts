@@ -8,6 +8,8 @@ export interface Part {
   readonly name: string | undefined;
   readonly call: string | undefined;
   readonly text: string;
+  /** How often what was written has been changed. */
+  readonly edits: number;
   readonly ended: boolean;
   readonly choice: number;
   /** Of an image or audio part: its MIME type, and its bytes so far in base64, to be joined; of an image, the latest alone. */
@@ -72,7 +74,7 @@ export function fold(answer: Answer, events: readonly StreamEvent[]): Answer {
         break;
       case "part": {
         const { part: number, kind, name, call, choice = 0, media } = event;
-        next.parts = add(next.parts, { number, kind, name, call, text: "", ended: false, choice, media, blobs: [] });
+        next.parts = add(next.parts, { number, kind, name, call, text: "", edits: 0, ended: false, choice, media, blobs: [] });
         break;
       }
       case "blob":
@@ -90,6 +92,13 @@ export function fold(answer: Answer, events: readonly StreamEvent[]): Answer {
         if (next.firstText === undefined && kindOf(next, event.part) === "text") next.firstText = event.at;
         break;
       }
+      case "edit":
+        settle();
+        next.parts = next.parts.map((part) => {
+          if (part.number !== event.part) return part;
+          return { ...part, text: edited(part.text, event), edits: part.edits + 1 };
+        });
+        break;
       case "part_end":
         settle();
         next.parts = next.parts.map((part) => (part.number === event.part ? { ...part, ended: true } : part));
@@ -114,6 +123,20 @@ export function fold(answer: Answer, events: readonly StreamEvent[]): Answer {
 
 function kindOf(answer: Answer, number: number): PartKind | undefined {
   return answer.parts.find((part) => part.number === number)?.kind;
+}
+
+/** The text with this change made; its offsets count code points. */
+export function edited(text: string, change: { start: number; end: number; text: string }): string {
+  const start = utf16(text, 0, change.start);
+  const end = utf16(text, start, change.end - change.start);
+  return text.slice(0, start) + change.text + text.slice(end);
+}
+
+/** The place so many code points behind `from`. */
+function utf16(text: string, from: number, points: number): number {
+  let at = from;
+  for (let n = 0; n < points && at < text.length; n++) at += (text.codePointAt(at) ?? 0) > 0xffff ? 2 : 1;
+  return at;
 }
 
 /** All text of one kind, parts joined. */

@@ -75,6 +75,15 @@ export interface Delta extends Numbered {
   text: string;
 }
 
+/** The code points start to end of a part's text, as it stands then, become `text`. */
+export interface Edit extends Numbered {
+  type: "edit";
+  part: number;
+  start: number;
+  end: number;
+  text: string;
+}
+
 export interface PartEnded extends Numbered {
   type: "part_end";
   part: number;
@@ -178,6 +187,7 @@ export type StreamEvent =
   | Progress
   | PartStarted
   | Delta
+  | Edit
   | PartEnded
   | Blob
   | Signature

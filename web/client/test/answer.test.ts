@@ -32,6 +32,21 @@ test("events add up to the same answer however they are batched, and the old one
   assert.equal(whole.cursor, 12);
 });
 
+test("edits change the text that is there, in code points, and count", () => {
+  const events: StreamEvent[] = [
+    { type: "part", seq: 1, at: 1, part: 0, kind: "text" },
+    { type: "delta", seq: 2, at: 2, part: 0, text: "👍 Rome lies on the Tibre." },
+    { type: "edit", seq: 3, at: 3, part: 0, start: 19, end: 24, text: "Tiber" },
+    { type: "edit", seq: 4, at: 4, part: 0, start: 25, end: 25, text: " 🌊" },
+    { type: "edit", seq: 5, at: 5, part: 0, start: 0, end: 2, text: "" },
+    { type: "part_end", seq: 6, at: 6, part: 0 },
+  ];
+  const whole = fold(EMPTY, events);
+  assert.equal(textOf(whole), "Rome lies on the Tiber. 🌊");
+  assert.equal(whole.parts[0]?.edits, 3);
+  assert.deepEqual(events.reduce((answer, event) => fold(answer, [event]), EMPTY), whole);
+});
+
 test("an image is the last that came, sound goes on, and a part says whose answer it is", () => {
   const answer = fold(EMPTY, [
     { type: "part", seq: 1, at: 1, part: 0, kind: "image", media: "image/png" },

@@ -238,25 +238,39 @@ interface PartView {
 
 class TextPart implements PartView {
   readonly root = h("div", { class: "prose" });
-  private readonly painter: TextPainter;
+  private readonly text = h("div");
+  private readonly mark = h("p", { class: "aside edited", hidden: true });
+  private painter: TextPainter;
   private painted = -1;
+  private edits = 0;
   private cited: Citation[] = [];
   private seen = 0;
   private done = false;
 
-  constructor(follow: (marker: Marker) => void) {
-    this.painter = new TextPainter(this.root, follow);
+  constructor(private readonly follow: (marker: Marker) => void) {
+    this.root.append(this.text, this.mark);
+    this.painter = new TextPainter(this.text, follow);
   }
 
   update(part: Part, citations: readonly Citation[], number: (citation: Citation) => number, ended: boolean): void {
     const done = part.ended || ended;
-    if (part.text.length === this.painted && citations.length === this.seen && done === this.done) return;
+    if (part.text.length === this.painted && part.edits === this.edits && citations.length === this.seen && done === this.done) return;
+    if (part.edits !== this.edits) this.repaint(part);
     for (const citation of citations.slice(this.seen)) if (citation.part === part.number) this.cited.push(citation);
     this.painted = part.text.length;
     this.seen = citations.length;
     this.done = done;
     // A citation may come behind its part's end, and a text is only over for its markers once the stream is.
     this.painter.update(part.text, this.cited, number, done);
+  }
+
+  /** What is there has changed: it is painted again from its beginning, and the reader is told. */
+  private repaint(part: Part): void {
+    this.edits = part.edits;
+    this.text.replaceChildren();
+    this.painter = new TextPainter(this.text, this.follow);
+    this.mark.hidden = false;
+    setText(this.mark, `Edited in ${count(part.edits, "place")} by a second model`);
   }
 }
 

@@ -9,6 +9,7 @@ const STAGES: Record<string, string> = {
   waiting: "Waiting for the first word",
   thinking: "Thinking",
   drafting: "Writing",
+  refining: "Bettering the answer",
 };
 
 export interface Step {

@@ -1,0 +1,158 @@
+"""A cascade behind a whole server, its models behind sockets: native clients edit what they show, others wait or have the draft."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import openai
+import pytest
+from websockets.asyncio.client import connect
+
+from serving import serving
+from tidewire.client import AsyncTidewire
+from tidewire.core.errors import SettingsError
+from tidewire.core.events import Edit
+from tidewire.routing.cascade_plan import CascadePlan, Member
+from tidewire.routing.table import Candidate, Plan
+from tidewire.server.settings import Provider, Settings, check
+from upstream import Upstream, chat, refuses, says
+
+DRAFT = ("Rome is old. ", "I'm not sure of its ", "river, the Tibre. It has hills.")
+BETTER = ("Rome is old. Its river ", "is the Tiber. It has ", "seven hills.")
+ASKED = {"model": "sharp", "input": "What is Rome?"}
+
+
+def sharp(**more):
+    members = {"draft": Member(model="small/m"), "refine": Member(model="big/m", price_in=10, price_out=20)}
+    return {"sharp": CascadePlan(**{**members, **more})}
+
+
+def behind(tmp_path, small, big, **more):
+    return serving(tmp_path, hosts={"small": small.url + "/v1", "big": big.url + "/v1"}, cascades=sharp(**more))
+
+
+async def test_a_native_client_has_the_better_text_in_every_form_and_a_resumed_one_the_same_events(tmp_path):
+    async with (
+        Upstream(says(*DRAFT)) as small,
+        Upstream(says(*BETTER)) as big,
+        behind(tmp_path, small, big) as served,
+        AsyncTidewire(served.url) as client,
+    ):
+        answer = client.stream("sharp", "What is Rome?", stream="s1")
+        events = [event async for event in answer]
+        assert answer.text == "".join(BETTER)
+        assert sum(isinstance(event, Edit) for event in events) >= 2
+        assert "".join(e.text for e in events if e.__class__.__name__ == "Delta") == "".join(DRAFT)
+        first = next(n for n, event in enumerate(events) if isinstance(event, Edit))
+        resumed = [event async for event in client.follow("s1", after=first)]
+        assert resumed == events[first:]
+        _, _, body = await served.ask("GET", "/v1/streams/s1/events?as=json")
+        assert json.loads(body)["text"] == "".join(BETTER)
+        _, _, body = await served.ask("GET", "/v1/streams/s1/events?as=text")
+        assert body.decode() == "".join(DRAFT) + "\n\n[as it reads now]\n" + "".join(BETTER) + "\n"
+        metrics = (await served.ask("GET", "/metrics"))[2].decode()
+        assert 'tidewire_cascades_total{cascade="sharp",result="refined"} 1.0' in metrics
+        assert 'tidewire_cascade_usd_total{cascade="sharp",role="refine"}' in metrics
+        assert json.loads((await served.ask("GET", "/v1/models"))[2])["data"][0]["id"] == "sharp"
+        asked = big.calls[0].json["messages"]
+        assert [m["role"] for m in asked] == ["user", "assistant", "user"]
+
+
+async def test_a_socket_carries_the_edits_too(tmp_path):
+    async with Upstream(says(*DRAFT)) as small, Upstream(says(*BETTER)) as big, behind(tmp_path, small, big) as served:
+        async with connect(f"ws://127.0.0.1:{served.port}/v1/ws") as socket:
+            await socket.send(json.dumps({"do": "start", "id": "a", "request": ASKED}))
+            frames = []
+            async with asyncio.timeout(10):
+                while not frames or "done" not in frames[-1]:
+                    frames.append(json.loads(await socket.recv()))
+        kinds = [frame["event"]["type"] for frame in frames if "event" in frame]
+        assert "edit" in kinds
+        assert kinds[-1] == "closed"
+
+
+@pytest.mark.parametrize(("without", "text", "asked"), [("draft", DRAFT, 0), ("wait", BETTER, 1)])
+async def test_the_openai_client_has_the_draft_or_waits(tmp_path, without, text, asked):
+    async with (
+        Upstream(says(*DRAFT)) as small,
+        Upstream(says(*BETTER)) as big,
+        behind(tmp_path, small, big, without_edits=without) as served,
+        openai.AsyncOpenAI(base_url=f"{served.url}/v1", api_key="none", max_retries=0) as client,
+    ):
+        question = {"model": "sharp", "messages": [{"role": "user", "content": "What is Rome?"}]}
+        whole = await client.chat.completions.create(**question)
+        assert whole.choices[0].message.content == "".join(text)
+        streamed = [chunk async for chunk in await client.chat.completions.create(**question, stream=True)]
+        assert "".join(c.choices[0].delta.content or "" for c in streamed if c.choices) == "".join(text)
+        assert streamed[-1].choices[0].finish_reason == "stop"
+        assert len(big.calls) == 2 * asked
+
+
+async def test_a_native_client_may_say_that_it_cannot_take_back_text(tmp_path):
+    async with Upstream(says(*DRAFT)) as small, Upstream(says(*BETTER)) as big, behind(tmp_path, small, big) as served:
+        for more, headers in (({"edits": False}, {}), ({}, {"accept": "text/plain"})):
+            _, _, body = await served.ask("POST", "/v1/streams", {**ASKED, **more}, **headers)
+            assert b"Tiber" not in body
+            assert b"edit" not in body
+        assert big.calls == []
+
+
+async def test_a_stronger_model_that_is_down_leaves_the_draft(tmp_path):
+    async with Upstream(says(*DRAFT)) as small, Upstream(refuses(503)) as big, behind(tmp_path, small, big) as served:
+        _, _, body = await served.ask("POST", "/v1/streams", ASKED, accept="application/json")
+        answer = json.loads(body)
+        assert answer["text"] == "".join(DRAFT)
+        assert answer["status"] == "completed"
+
+
+async def test_a_stop_in_the_middle_of_it_closes_the_stronger_model(tmp_path):
+    async def half(call):
+        call.head()
+        call.chunk(chat("Rome is old. I know of its river, the Tiber. It "))
+        await call.stall()
+
+    async with Upstream(says(*DRAFT)) as small, Upstream(half) as big, behind(tmp_path, small, big) as served:
+        peer = await served.peer()
+        peer.post("/v1/streams", {**ASKED, "stream": "s2"})
+        await peer.head()
+        await peer.until(b'"type":"edit"')
+        await served.ask("POST", "/v1/streams/s2/cancel")
+        await asyncio.wait_for(big.calls[0].gone.wait(), 5)
+        _, _, body = await served.ask("GET", "/v1/streams/s2/events?as=json")
+        answer = json.loads(body)
+        assert answer["status"] == "cancelled"
+        assert answer["text"] == "Rome is old. I know of its river, the Tiber. It has hills."
+
+
+async def test_a_cascade_over_routes(tmp_path):
+    routes = {name: Plan(candidates=[Candidate(model=f"{name}/m")]) for name in ("small", "big")}
+    async with (
+        Upstream(says(*DRAFT)) as small,
+        Upstream(says(*BETTER)) as big,
+        serving(
+            tmp_path,
+            providers={n: Provider(base_url=h.url + "/v1", models=["m"]) for n, h in (("small", small), ("big", big))},
+            routes=routes,
+            cascades=sharp(draft=Member(model="small"), refine=Member(model="big")),
+        ) as served,
+    ):
+        _, _, body = await served.ask("POST", "/v1/streams", ASKED, accept="application/json")
+        assert json.loads(body)["text"] == "".join(BETTER)
+
+
+@pytest.mark.parametrize(
+    ("cascades", "routes", "said"),
+    [
+        ({"a": CascadePlan()}, {}, "cascades.a.draft.model is empty"),
+        (sharp(refine=Member(model="")), {}, "cascades.sharp.refine.model is empty"),
+        (sharp(draft=Member(model="sharp")), {}, "cascades.sharp.draft.model is 'sharp', which is itself"),
+        (sharp(judge=Member(model="b")) | {"b": sharp()["sharp"]}, {}, "judge.model is 'b', which is another cascade"),
+        (sharp(refine=Member(model="small/m")), {}, "which writes the draft"),
+        (sharp(), {"sharp": Plan(candidates=[Candidate(model="m")])}, "has the name of a route"),
+        (sharp(), {"r": Plan(candidates=[Candidate(model="sharp")])}, "routes.r names 'sharp', which is a cascade"),
+    ],
+)
+def test_a_cascade_that_cannot_work_is_refused_at_the_start(cascades, routes, said):
+    with pytest.raises(SettingsError, match=said):
+        check(Settings(cascades=cascades, routes=routes))
