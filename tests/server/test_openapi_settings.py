@@ -39,6 +39,8 @@ async def test_the_settings_say_where_what_and_with_which_key():
         ({"document": ""}, "tools.pets of kind openapi needs document"),
         ({"base_url": ""}, "tools.pets.base_url is ''; it begins with http"),
         ({"base_url": "file:///etc"}, "it begins with http"),
+        ({"base_url": "https://u:p@pets.example"}, "an address and a path alone"),
+        ({"base_url": "https://pets.example/?key=k"}, "an address and a path alone"),
         ({"api_key_env": "NONE"}, "names NONE, which is not set"),
         ({"api_key_env": "BROKEN"}, "is none of a header"),
     ],

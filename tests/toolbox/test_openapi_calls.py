@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -122,6 +123,24 @@ async def test_a_call_reaches_the_service_with_the_settings_headers(tmp_path: Pa
         assert (call.method, call.path) == ("GET", "/api/pets/a%2Fb")
         assert call.headers["authorization"] == "Bearer secret"
         assert "idempotency-key" not in call.headers
+
+
+async def test_a_header_of_the_settings_is_sent_once_however_it_is_written(tmp_path: Path) -> None:
+    heads: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append((await reader.readuntil(b"\r\n\r\n")).lower())
+        writer.write(b"HTTP/1.1 204 Gone\r\n\r\n")
+        writer.close()
+
+    headers = {"content-type": "application/vnd.pets+json", "ACCEPT": "application/json"}
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        host: Any = SimpleNamespace(url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        async with reached(tmp_path, host, headers=headers) as tools:
+            assert not (await called(tools, "changePet", id=1, body={})).failed
+    [head] = heads
+    assert head.count(b"content-type:") == head.count(b"accept:") == 1
+    assert b"content-type: application/vnd.pets+json" in head
 
 
 async def test_a_call_that_changes_something_carries_its_key(tmp_path: Path) -> None:
@@ -275,7 +294,8 @@ async def test_a_document_that_cannot_be_had_is_said_at_the_start(tmp_path: Path
         return error.value.message
 
     assert "cannot be read: No such file" in await said(str(tmp_path / "none.json"))
-    assert "cannot be reached: ConnectError" in await said("http://127.0.0.1:1/openapi.json")
+    hidden = await said("http://me:pass@127.0.0.1:1/openapi.json?key=k")
+    assert "http://127.0.0.1:1/openapi.json cannot be reached: ConnectError" in hidden
     async with Upstream(refuses(404), says(b"{}"), says(b"x" * 20_000_000)) as host:
         assert "answered 404, not with a document" in await said(host.url)
         assert "it has no field openapi" in await said(host.url)

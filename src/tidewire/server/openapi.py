@@ -39,9 +39,15 @@ def openapi_tools(
             f"{where} of kind openapi needs document, a file or an address of an OpenAPI document",
             param=f"{where}.document",
         )
+    base = address(given.base_url, f"{where}.base_url")
+    if "?" in base or "#" in base or "@" in base:
+        raise SettingsError(
+            f"{where}.base_url is an address and a path alone; a key goes into headers or api_key_env",
+            param=f"{where}.base_url",
+        )
     service = Service(
         given.document,
-        address(given.base_url, f"{where}.base_url"),
+        base,
         headers(where, given, environ),
         Choice(given.include, given.exclude, given.writes),
     )

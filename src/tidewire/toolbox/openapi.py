@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -32,6 +33,7 @@ REDIRECTS: Final = 3
 SAID: Final = 20  # operations left out that the log tells of, the sentence that counts them included
 CONNECTIONS: Final = 100
 AGAIN: Final = frozenset({429, 502, 503, 504})  # another try may find the service better
+_SECRET: Final = re.compile(r"(?<=//)[^/@\s]*@|[?#].*")
 _ACCEPT: Final = "application/json, text/*;q=0.9, image/*;q=0.8, */*;q=0.5"
 
 
@@ -77,7 +79,7 @@ class OpenApiTools:
             log.warning(sentence)
         if not found:
             raise SettingsError(
-                f"{where}: no operation of {self._service.document} becomes a tool; look at include, exclude and writes"
+                f"{where}: no operation of {_shown(self._service.document)} becomes a tool; look at include, exclude and writes"
                 + (f" ({left[-1].removeprefix(f'{where}: ')})" if left else ""),
                 param=where,
             )
@@ -102,9 +104,10 @@ class OpenApiTools:
             what = asked(operation, arguments)
         except Unfit as error:
             return ToolOutput(f"the call was not made: {error}", failed=True)
-        headers = {"Accept": _ACCEPT, "Accept-Encoding": "identity"} | what.headers
+        headers = httpx.Headers({"Accept": _ACCEPT, "Accept-Encoding": "identity"} | what.headers)
         if what.method not in SAFE:
             headers["Idempotency-Key"] = context.key
+        headers.update(self._service.headers)
         try:
             return await self._exchanged(what.method, self._base + what.target, headers, what.body)
         except httpx.TimeoutException:
@@ -116,8 +119,7 @@ class OpenApiTools:
     def _is(self) -> str:
         return f"the service {self.name}"
 
-    async def _exchanged(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> ToolOutput:
-        headers |= self._service.headers
+    async def _exchanged(self, method: str, url: str, headers: httpx.Headers, body: bytes | None) -> ToolOutput:
         for _ in range(REDIRECTS + 1):
             async with self._client.stream(method, url, headers=headers, content=body) as response:
                 target = response.next_request.url if response.next_request is not None else None
@@ -157,6 +159,7 @@ class OpenApiTools:
         source = self._service.document
         if not source.startswith(("http://", "https://")):
             return await asyncio.to_thread(_file, source, where)
+        shown = _shown(source)
         try:
             url = httpx.URL(source)
             headers = {"Accept": "application/json, application/yaml;q=0.9, */*;q=0.5", "Accept-Encoding": "identity"}
@@ -165,12 +168,12 @@ class OpenApiTools:
             async with asyncio.timeout(FETCH), self._client.stream("GET", url, headers=headers) as response:
                 data, whole = await _taken(response, DOCUMENT)
         except TimeoutError:
-            raise SettingsError(f"{where}: {source} did not answer within {FETCH:g} s", param=where) from None
+            raise SettingsError(f"{where}: {shown} did not answer within {FETCH:g} s", param=where) from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             why = f"{type(error).__name__}; save the document as a file to start without it"
-            raise SettingsError(f"{where}: {source} cannot be reached: {why}", param=where) from None
+            raise SettingsError(f"{where}: {shown} cannot be reached: {why}", param=where) from None
         if response.status_code != 200:
-            raise SettingsError(f"{where}: {source} answered {response.status_code}, not with a document", param=where)
+            raise SettingsError(f"{where}: {shown} answered {response.status_code}, not with a document", param=where)
         if not whole:
             raise SettingsError(
                 f"{where}: the document has more than {DOCUMENT} bytes; no more are allowed", param=where
@@ -225,6 +228,11 @@ async def _taken(response: httpx.Response, limit: int) -> tuple[bytes, bool]:
         if len(data) > limit:
             return bytes(data[:limit]), False
     return bytes(data), True
+
+
+def _shown(source: str) -> str:
+    """A file as it is; an address without what may be a secret in it."""
+    return _SECRET.sub("", source) if "://" in source else source
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
