@@ -1,0 +1,1 @@
+"""Where documents are kept: the truth that every index is made from."""
