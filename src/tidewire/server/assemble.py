@@ -15,7 +15,7 @@ import msgspec
 
 from tidewire.cache.shelf import Shelf
 from tidewire.context.step import Budget, Context
-from tidewire.core.ports import Log, Provider, Stage, Step
+from tidewire.core.ports import Encoder, Log, Provider, Stage, Step
 from tidewire.core.request import Request
 from tidewire.dialects.openai_models import read_models
 from tidewire.engine.admission import Admission, Limits
@@ -28,6 +28,7 @@ from tidewire.routing.table import Plan
 from tidewire.server.arrangement import Arrangement
 from tidewire.server.caching import Caching, written
 from tidewire.server.catalogue import Catalogue
+from tidewire.server.encoders import build as encoders_of
 from tidewire.server.hosts import hosted, keys, spoken
 from tidewire.server.kinds import KINDS, Parts
 from tidewire.server.load import Load
@@ -58,6 +59,7 @@ class House(msgspec.Struct, frozen=True):
     admission: Admission
     metrics: Metrics
     kept: Shelf
+    encoder: Encoder | None = None
 
 
 def stages(request: Request) -> list[Stage]:
@@ -93,9 +95,10 @@ async def house(settings: Settings, *, own_port: int, source: Source | None = No
         load = Load(lambda: desk.open_streams, metrics.refusals.total)
         index = Index(Path(settings.data) / "index.db")
         stack.push_async_callback(index.close)
-        catalogue = Catalogue(
-            await _providers(settings, index, own_port), settings.models.aliases, settings.models.default
-        )
+        encoders = encoders_of(settings, metrics.encoders)
+        stack.push_async_callback(encoders.close)
+        hosts = [*await _providers(settings, index, own_port), *encoders.offered]
+        catalogue = Catalogue(hosts, settings.models.aliases, settings.models.default)
         stack.push_async_callback(catalogue.close)
         book = Routebook(
             settings.routes,
@@ -138,7 +141,7 @@ async def house(settings: Settings, *, own_port: int, source: Source | None = No
         for work in (_sweep(desk), caching.sweep(), book.keep_warm(), *((book.watch(*source),) if source else ())):
             stack.callback(asyncio.create_task(work).cancel)
         try:
-            yield House(settings, desk, catalogue, admission, metrics, caching.shelf)
+            yield House(settings, desk, catalogue, admission, metrics, caching.shelf, encoder=encoders.encoder)
         finally:
             await desk.drain(0.0)
 
@@ -149,7 +152,10 @@ async def offered(settings: Settings) -> AsyncIterator[Routebook]:
     async with contextlib.AsyncExitStack() as stack:
         index = Index(Path(settings.data) / "index.db")
         stack.push_async_callback(index.close)
-        hosts = await _providers(settings, index, settings.server.port)
+        metrics = Metrics()
+        encoders = encoders_of(settings, metrics.encoders, warm=False)
+        stack.push_async_callback(encoders.close)
+        hosts = [*await _providers(settings, index, settings.server.port), *encoders.offered]
         catalogue = Catalogue(hosts, settings.models.aliases, settings.models.default)
         stack.push_async_callback(catalogue.close)
         await catalogue.refresh()
