@@ -21,8 +21,8 @@ _KNOWN: Final = (
 )
 _ROWS: Final = (
     "SELECT n.name, c.id, d.public, d.version, d.title, d.uri, c.heading, c.start, c.text, c.digest, c.simhash, d.published, d.indexed,"
-    " d.expires, d.readers FROM chunks c JOIN documents d ON d.id = c.document JOIN namespaces n ON n.id = d.namespace"
-)
+    " d.expires, d.readers FROM chunks c CROSS JOIN documents d ON d.id = c.document CROSS JOIN namespaces n ON n.id = d.namespace"
+)  # CROSS: chunks first; asked for fifty of 40,000, SQLite by itself begins with the namespace and takes 18 ms
 
 
 class Reading:
@@ -108,8 +108,8 @@ class Reading:
 
     def vectors(self, encoder: str, after: int, limit: int) -> list[tuple[int, Vector]]:
         found = self._db.execute(
-            "SELECT c.id, v.data, v.scale FROM chunks c JOIN vectors v ON v.digest = c.digest"
-            " JOIN encoders e ON e.id = v.encoder WHERE e.name = ? AND c.id > ? ORDER BY c.id LIMIT ?",
+            "SELECT c.id, v.data, v.scale FROM encoders e CROSS JOIN chunks c"
+            " CROSS JOIN vectors v ON v.encoder = e.id AND v.digest = c.digest WHERE e.name = ? AND c.id > ? ORDER BY c.id LIMIT ?",
             (encoder, after, limit),
         )
         return [(chunk, Vector(data, scale)) for chunk, data, scale in found]
@@ -118,8 +118,8 @@ class Reading:
         out: dict[int, Vector] = {}
         for some in _few(chunks):
             for chunk, data, scale in self._db.execute(
-                "SELECT c.id, v.data, v.scale FROM chunks c JOIN vectors v ON v.digest = c.digest"  # noqa: S608 - question marks
-                f" JOIN encoders e ON e.id = v.encoder WHERE e.name = ? AND c.id IN ({_marks(some)})",
+                "SELECT c.id, v.data, v.scale FROM encoders e CROSS JOIN chunks c"  # noqa: S608 - question marks
+                f" CROSS JOIN vectors v ON v.encoder = e.id AND v.digest = c.digest WHERE e.name = ? AND c.id IN ({_marks(some)})",
                 (encoder, *some),
             ):
                 out[chunk] = Vector(data, scale)
@@ -127,8 +127,8 @@ class Reading:
 
     def pending(self, encoder: str, limit: int) -> list[tuple[int, str]]:
         found = self._db.execute(
-            "SELECT c.id, d.title, c.heading, c.text FROM waiting w JOIN encoders e ON e.id = w.encoder JOIN chunks c ON c.id = w.chunk"
-            " JOIN documents d ON d.id = c.document WHERE e.name = ? ORDER BY w.chunk DESC LIMIT ?",
+            "SELECT c.id, d.title, c.heading, c.text FROM encoders e CROSS JOIN waiting w ON w.encoder = e.id"
+            " CROSS JOIN chunks c ON c.id = w.chunk CROSS JOIN documents d ON d.id = c.document WHERE e.name = ? ORDER BY w.chunk DESC LIMIT ?",
             (encoder, limit),
         )
         return [(chunk, "\n".join(filter(None, (title, heading, text)))) for chunk, title, heading, text in found]
