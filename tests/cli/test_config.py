@@ -2,7 +2,9 @@ from __future__ import annotations
 
 
 def test_each_setting_is_shown_with_where_it_comes_from(run, tmp_path):
-    (tmp_path / "tidewire.toml").write_text("[limits]\nstreams = 9\n[providers.mine]\nbase_url = 'http://h/v1'\nheaders = {X-Key = 'sesame'}\n")
+    (tmp_path / "tidewire.toml").write_text(
+        "[limits]\nstreams = 9\n[providers.mine]\nbase_url = 'http://h/v1'\nheaders = {X-Key = 'sesame'}\n"
+    )
     done = run("config", "--data", "here", TIDEWIRE_API_KEY="sesame")
     lines = done.stdout.splitlines()
     assert 'data = "here"  # --data' in lines

@@ -262,3 +262,16 @@ async def test_a_client_that_leaves_lets_go_of_the_service(tmp_path: Path) -> No
         async with asyncio.timeout(10):
             await service.calls[0].gone.wait()
         await eventually(lambda: not service.open)
+
+
+async def test_a_client_reads_how_far_a_tool_is_and_takes_the_call_with_it_when_it_leaves(tmp_path: Path) -> None:
+    pytest.importorskip("mcp")
+    tools = {"sums": mcp("mcp_official.py", env={"NOTES": str(tmp_path)})}
+    async with asked(tmp_path / "data", tools, calls(("slow", {}))) as (tidewire, _):
+        client = await tidewire.peer()
+        client.post("/v1/streams", {"model": "far/m", "input": "Well?", "on_disconnect": "cancel"})
+        assert (await client.head())[0] == 200
+        async with asyncio.timeout(10):
+            await client.until(b"slow: began")
+        client.reset()
+        await eventually((tmp_path / "cancelled").exists)

@@ -218,24 +218,6 @@ def embedding(settings: Settings) -> Finding:
     )
 
 
-def embedding(settings: Settings) -> Finding:
-    """Which encoder a server would have; nothing is loaded, and no host is asked."""
-    given = settings.embedding
-    kind = chosen(given)
-    if kind == "none":
-        todo = missing(given.folder) if given.kind == "auto" else []
-        if todo:
-            return Finding(
-                "embedding", "ok", "no model: search is by words alone", f"To search by meaning too: {' && '.join(todo)}"
-            )
-        return Finding("embedding", "ok", "turned off: search is by words alone")
-    try:
-        encoder = build(settings, Metrics().encoders, warm=False).encoder
-    except SettingsError as error:
-        return Finding("embedding", "fail", error.message, "Set it right, or take it out.")
-    return Finding("embedding", "ok", f"{encoder.name if encoder else kind}" + (", on this machine" if kind == "minilm" else ""))
-
-
 def providers(settings: Settings) -> Iterator[Finding]:
     """One line for each configured host, one for what is found by itself."""
     for name, given in settings.providers.items():
