@@ -106,7 +106,10 @@ async def _made(files: Files, folder: Path, stem: str) -> Path:
     """In a process of its own, so that neither its seconds nor its memory are the server's."""
     building: Path | None = None
     try:
-        building = await asyncio.to_thread(_room, folder)
+        await asyncio.to_thread(_clear, folder)
+        building = Path(
+            tempfile.mkdtemp(dir=folder, prefix=BUILDING)
+        )  # not in a thread: cancelled there, it would stay
         fresh = building / "int8.onnx"
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "tidewire.embedding.minilm_graph", str(files.weights), str(fresh)),
@@ -134,12 +137,11 @@ async def _made(files: Files, folder: Path, stem: str) -> Path:
     return finished
 
 
-def _room(folder: Path) -> Path:
-    """An empty folder in `folder`, without those that a killed server left there."""
+def _clear(folder: Path) -> None:
+    """The folder, without what killed servers left there half made."""
     folder.mkdir(parents=True, exist_ok=True)
     for left in folder.glob(f"{BUILDING}*"):
         shutil.rmtree(left, ignore_errors=True)
-    return Path(tempfile.mkdtemp(dir=folder, prefix=BUILDING))
 
 
 def _unavailable(why: str) -> UpstreamError:
