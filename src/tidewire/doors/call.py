@@ -137,7 +137,7 @@ class Origins:
         if call.scope["method"] != "OPTIONS":
             return
         asked = call.headers.get("access-control-request-headers", "")
-        call.extra.append(("access-control-allow-methods", "GET, HEAD, POST, DELETE, OPTIONS"))
+        call.extra.append(("access-control-allow-methods", "GET, HEAD, POST, PUT, DELETE, OPTIONS"))
         call.extra.append(("access-control-allow-headers", asked if len(asked) < 1000 and asked.isprintable() else ""))
         call.extra.append(("access-control-max-age", "600"))
 

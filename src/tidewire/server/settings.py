@@ -15,9 +15,11 @@ from tidewire.core.request import DisconnectPolicy
 from tidewire.routing import cascade_plan
 from tidewire.routing.cascade_plan import CascadePlan
 from tidewire.routing.table import Plan, fault
-from tidewire.server.embedding_settings import Embedding
+from tidewire.server import ingest_settings
 from tidewire.server.cache_settings import Cache
+from tidewire.server.embedding_settings import Embedding
 from tidewire.server.group import Bytes, Count, Group, Ms, Seconds, masked
+from tidewire.server.ingest_settings import Ingest, SourceSettings
 from tidewire.server.tools_settings import ToolCalls, Tools
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -230,10 +232,12 @@ class Settings(Group, frozen=True):
     logging: Logging = Logging()
     retrieval: Retrieval = Retrieval()
     embedding: Embedding = Embedding()
+    ingest: Ingest = Ingest()
     models: Models = Models()
     context: Context = Context()
     cache: Cache = Cache()
     providers: Annotated[dict[str, Provider], Meta(description="Model hosts by name.")] = {}
+    sources: Annotated[dict[str, SourceSettings], Meta(description="Where documents come from, by name.")] = {}
     routes: Annotated[dict[str, Plan], Meta(description="Names that several models answer to.")] = {}
     cascades: Annotated[dict[str, CascadePlan], Meta(description="A quick model, and one that betters its answers.")] = {}
     tools: Annotated[dict[str, Tools], Meta(description="Tools that the server runs itself, by name.")] = {}
@@ -311,3 +315,5 @@ def check(settings: Settings) -> None:
     if amiss := cascade_plan.fault(settings.cascades, settings.routes):
         setting, sentence = amiss
         raise SettingsError(f"{setting}{sentence}", param=setting)
+    if (wrong_source := ingest_settings.fault(settings.sources, settings.ingest.ttl)) is not None:
+        raise wrong_source

@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 
 from tidewire.telemetry.encoders import EncoderMetrics
 from tidewire.telemetry.histogram import DURATION, LATENCY, Histogram, family
+from tidewire.telemetry.intake import IntakeMetrics
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 OTHER: Final = "other"
@@ -66,6 +67,7 @@ class Metrics(Collector):
         self.cascades: Counter[tuple[str, str]] = Counter()
         self.cascade_costs: dict[tuple[str, str], float] = {}
         self.encoders = EncoderMetrics()
+        self.intake = IntakeMetrics()
         self.cache_size: Callable[[], int] = lambda: 0
         self.misses = 0
         self.hits: Counter[str] = Counter()
@@ -245,6 +247,7 @@ class Metrics(Collector):
         )
         yield family("tidewire_event_loop_lag_seconds", "How late the event loop ran.", (), [((), self.lag)])
         yield from self.encoders.collect()
+        yield from self.intake.collect()
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

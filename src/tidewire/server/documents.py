@@ -1,0 +1,164 @@
+"""The documents as the doors see them: `doors.documents.Documents` over the store, the intake and the index."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from typing import Any
+
+import msgspec
+
+from tidewire.core.errors import BadRequest, Conflict, NotFound
+from tidewire.core.meter import IntakeMeter
+from tidewire.doors.documents import Done, Given, Pushed
+from tidewire.retrieval.intake import BATCH, Found, Intake
+from tidewire.retrieval.ports import Document, Index, Known, Store
+from tidewire.retrieval.reading.dates import seconds
+from tidewire.retrieval.reading.page import NotRead
+from tidewire.retrieval.reading.suspicion import suspicious
+from tidewire.retrieval.sources import signed
+from tidewire.server.ingest_settings import SourceSettings
+from tidewire.server.intake import Sources, intake_of
+from tidewire.server.settings import Settings
+
+
+class Documents:
+    """webhooks: the sources of that kind, by name."""
+
+    def __init__(self, intake: Intake, index: Index, sources: Sources, webhooks: Mapping[str, SourceSettings]) -> None:
+        self._intake = intake
+        self._store: Store = intake.store
+        self._index = index
+        self._sources = sources
+        self._webhooks = webhooks
+        self._busy: set[str] = set()  # messages of webhooks that are being done
+
+    async def put(
+        self, namespace: str, given: Sequence[tuple[Given, bytes]], source: str = "", readers: tuple[str, ...] = ()
+    ) -> list[Done]:
+        """readers: of those that name none themselves."""
+        done: list[Done] = []
+        made: list[tuple[int, Document]] = []
+        for n, (one, raw) in enumerate(given):
+            done.append(Done(one.location, "failed"))
+            try:
+                document = await self._intake.made(_found(one, raw, readers), source, None)
+            except NotRead as refusal:
+                self._intake.counted(source, "skipped")
+                done[n] = Done(one.location, "failed", error=str(refusal))
+            else:
+                made.append((n, document))
+        for at in range(0, len(made), BATCH):
+            batch = made[at : at + BATCH]
+            receipts = await self._intake.put(namespace, [document for _, document in batch])
+            for (n, document), receipt in zip(batch, receipts, strict=True):
+                self._intake.counted(source, receipt.status)
+                done[n] = Done(
+                    receipt.location,
+                    receipt.status,
+                    receipt.version,
+                    receipt.chunks,
+                    receipt.kept,
+                    receipt.seq,
+                    suspicious(document.text),
+                )
+        return done
+
+    async def remove(self, namespace: str, location: str, source: str = "") -> Done:
+        if not await self._store.known(namespace, [location]):
+            named = await self._store.document(namespace, location)
+            location = named[0].location if named is not None else location
+        (receipt,) = await self._store.remove(namespace, [location])
+        if receipt.status == "removed":
+            self._intake.counted(source, "removed")
+        return Done(receipt.location, receipt.status, seq=receipt.seq)
+
+    async def page(self, namespace: str, *, after: str, limit: int, source: str | None, like: str) -> list[Known]:
+        return await self._store.documents(namespace, after=after, limit=limit, source=source, like=like)
+
+    async def one(self, namespace: str, name: str) -> dict[str, Any] | None:
+        found = await self._store.document(namespace, name)
+        if found is None:
+            known = await self._store.known(namespace, [name])
+            found = await self._store.document(namespace, known[name].id) if name in known else None
+        if found is None or (found[0].expires is not None and found[0].expires <= time.time()):
+            return None
+        return {**msgspec.to_builtins(found[0]), "text": found[1]}
+
+    async def visible(self, seq: int, *, full: bool, within: float) -> bool:
+        return await self._index.visible(seq, full=full, within=within)
+
+    def checked(self, name: str, headers: Mapping[str, str], body: bytes) -> tuple[str, str]:
+        if name not in self._webhooks:
+            raise NotFound(f"there is no webhook {name[:80]!r} in [sources]")
+        message = signed.check(self._sources.keys[name], headers, body, time.time())
+        return self._webhooks[name].namespace, message
+
+    async def pushed(self, name: str, message: str, namespace: str, body: Pushed) -> bytes:
+        note = f"webhook {name} {message}"
+        if (before := await self._store.note(note)) is not None:
+            return before.encode()
+        if note in self._busy:
+            raise Conflict(f"the message {message[:80]!r} is being done; send it again for its answer")
+        if wrong := [one.location for one in body.documents if not one.location or one.text is None or one.delete]:
+            raise BadRequest(f"each document has a location and a text; {wrong[0][:80]!r} has not", param="documents")
+        self._busy.add(note)
+        try:
+            given = [(one, (one.text or "").encode("utf-8", "replace")) for one in body.documents]
+            done = await self.put(namespace, given, name, tuple(self._webhooks[name].readers))
+            done += [await self.remove(namespace, location, name) for location in body.deleted]
+            answer = msgspec.json.encode({"results": done, "failed": sum(bool(one.error) for one in done)})
+            # Kept for longer than its timestamp would let it in again.
+            await self._store.set_note(note, answer.decode(), expires=time.time() + 3 * signed.WINDOW)
+        finally:
+            self._busy.discard(note)
+        return answer
+
+    def sources(self, namespace: str) -> list[Any]:
+        return [state for state in self._sources.supervisor.states.values() if state.namespace == namespace]
+
+
+def _found(one: Given, raw: bytes, readers: tuple[str, ...]) -> Found:
+    return Found(
+        location=one.location,
+        name=one.location.rpartition("/")[2] or one.location,
+        uri=one.uri or one.location,
+        raw=raw,
+        kind=one.kind,
+        title=one.title[:500],
+        published=_date(one.published, "published"),
+        expires=_date(one.expires, "expires"),
+        readers=tuple(one.readers) or readers,
+    )
+
+
+def _date(said: float | str | None, name: str) -> float | None:
+    """Raises BadRequest for a text that is no date."""
+    if said is None:
+        return None
+    try:
+        found: float | None = float(said)
+    except ValueError:
+        found = seconds(said)
+    if found is None or not math.isfinite(found):
+        raise BadRequest(
+            f"{name} is {str(said)[:40]!r}; it must be Unix seconds or a date such as 2024-05-06", param=name
+        )
+    return found
+
+
+async def running(
+    stack: AsyncExitStack, settings: Settings, store: Store, index: Index, meter: IntakeMeter
+) -> Documents:
+    """The documents of a house, with their sources at work until the stack is left."""
+    intake = intake_of(settings.ingest, store, meter)
+    stack.push_async_callback(intake.reader.close)
+    sources = Sources(settings, intake)
+    stack.push_async_callback(sources.close)
+    sources.start()
+    stack.callback(asyncio.create_task(sources.sweep()).cancel)
+    hooks = {name: given for name, given in settings.sources.items() if given.kind == "webhook"}
+    return Documents(intake, index, sources, hooks)
