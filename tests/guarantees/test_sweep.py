@@ -28,6 +28,8 @@ from tidewire.stages.limit import Limit
 from tidewire.stages.stop import Stop
 from tidewire.stores.memory import MemoryLog
 from tidewire.stores.sqlite import SqliteLog
+from toolbox.played_tools import Model, Played, Stage, calls
+from toolbox.played_tools import says as spoken
 from upstream import DONE, Upstream, chat, streams
 from workshop import Tally, closed, desk_of, question, read, stored, well_formed
 
@@ -105,7 +107,17 @@ async def retrying() -> AsyncIterator[Provider]:
             await host.until(lambda: not host.open)
 
 
+@contextlib.asynccontextmanager
+async def tooled() -> AsyncIterator[Provider]:
+    """A model that calls two tools of the server's at once, which takes rounds and tasks of their own."""
+    tool = Played(takes=0.002)
+    model = Model([*spoken("Let me see. "), calls("weather", "c1"), calls("weather", "c2")], spoken("Sunny."), again=True)
+    yield Stage(model, tool, heartbeat=0.001).runner
+    assert tool.running == 0
+
+
 PROVIDERS: dict[str, Callable[[], Any]] = {
+    "tooled": tooled,
     "simulated": simulated,
     "failing": failing,
     "extractive": extractive,

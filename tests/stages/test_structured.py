@@ -57,6 +57,15 @@ def test_a_field_follows_the_delta_that_completes_it_and_the_verdict_comes_befor
     ]
 
 
+def test_what_is_said_before_the_servers_tools_gave_their_results_is_not_the_answer():
+    before = [PartStarted(part=0, kind="text"), Delta(part=0, text="Let me look. "), PartEnded(part=0)]
+    again = ev.Attempt(n=2, provider="p", model="m", reason="tools")
+    text = '{"name":"Ada","age":36}'
+    after = [PartStarted(part=1, kind="text"), Delta(part=1, text=text), PartEnded(part=1), Finish(reason="stop")]
+    out = through(Structured(FORMAT), [*before, again, *after])
+    assert [event for event in out if type(event) is Checked] == [Checked(part=1, valid=True)]
+
+
 names = st.text("ab~/", max_size=3)
 values = st.recursive(
     st.none() | st.integers(-9, 9) | st.text(max_size=5),

@@ -86,16 +86,21 @@ def calls(name: str, call: str = "c", arguments: Any = None, *, raw: str | None 
 
 
 class Model:
-    """rounds: what it does each time it is asked: texts, calls, numbers (seconds of silence), errors. asked: the requests."""
+    """rounds: what it does each time it is asked: texts, calls, numbers (seconds of silence), errors. asked: the requests.
 
-    def __init__(self, *rounds: Sequence[Any], finish: str | None = None) -> None:
+    again: it can be asked by many, and knows its round by the results in the question.
+    """
+
+    def __init__(self, *rounds: Sequence[Any], finish: str | None = None, again: bool = False) -> None:
+        self.again = again
         self.name = "model"
         self.rounds = list(rounds)
         self.asked: list[Request] = []
         self.finish = finish
 
     async def answer(self, request: Request, sink: Any) -> None:
-        script = self.rounds[min(len(self.asked), len(self.rounds) - 1)]
+        number = sum(m.role == "tool" for m in request.messages) if self.again else len(self.asked)
+        script = self.rounds[min(number, len(self.rounds) - 1)]
         self.asked.append(request)
         sink.feed([ev.Attempt(n=1, provider="p", model=request.model, reason="start")])
         parts = itertools.count()

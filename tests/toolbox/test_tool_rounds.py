@@ -127,6 +127,20 @@ def test_a_tool_that_the_client_has_under_the_same_name_is_the_clients() -> None
     virtually(work())
 
 
+def test_a_tool_that_nobody_has_is_told_to_the_model_and_not_asked_of_the_client() -> None:
+    async def work() -> None:
+        stage = Stage(Model([calls("wether", "c1")], says("Sorry.")), Played())
+        cup = await stage.play(tools=[Tool(name="mine")])
+        assert cup.parts()[1] == (
+            "tool_result",
+            "c1",
+            "the call was not made: there is no tool 'wether'; there are weather",
+        )
+        assert stage.meter.results == {("unknown", "refused"): 1}
+
+    virtually(work())
+
+
 @pytest.mark.parametrize("more", [{"n": 2}, {"tool_choice": "none"}])
 def test_a_request_that_wants_no_tools_of_the_server_gets_none(more) -> None:
     async def work() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from tidewire.core.events import Checked, ChoiceEnded, Delta, Event, Field, Finish, Notice, PartStarted
+from tidewire.core.events import Attempt, Checked, ChoiceEnded, Delta, Event, Field, Finish, Notice, PartStarted
 from tidewire.stages.partial_json import Malformed, PartialJson
 from tidewire.stages.schema import check
 
@@ -44,6 +44,9 @@ class Structured:
             answer = self._answers.setdefault(event.choice, _Answer())
             answer.part = event.part
             self._parts[event.part] = answer
+        elif type(event) is Attempt and event.reason == "tools":
+            self._answers.clear()  # what was said on the way to the server's tools is not the answer
+            self._parts.clear()
         elif type(event) is ChoiceEnded:
             answer = self._answers.pop(event.choice, None)
             if answer is not None and event.reason not in UNJUDGED:

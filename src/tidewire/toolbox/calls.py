@@ -140,7 +140,7 @@ class Calls:
             return {}, f"the call was not made: {bounds.calls} calls are allowed in one answer (tool_calls.calls)"
         tool = self._tools.get(call.name)
         if tool is None:
-            return {}, f"the call was not made: there is no tool {call.name[:64]!r} any more"
+            return {}, f"the call was not made: there is no tool {call.name[:64]!r}; there are {', '.join(self._tools)}"
         try:
             given = msgspec.json.decode(call.arguments or "{}")
         except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as wrong:

@@ -59,6 +59,7 @@ class _Answering:
         self._runner = runner
         self._request = request
         self._tools = tools
+        self._theirs = {tool.name for tool in request.tools}
         self._rounds = runner.shared.bounds.rounds
         known = {c.call for m in request.messages for c in m.content if isinstance(c, ToolCall | ToolResult)}
         self._stream = Stream(sink, known)
@@ -108,7 +109,7 @@ class _Answering:
 
     async def _asked(self, request: Request, *, first: bool) -> Round:
         """One round. A model that takes no tools is asked without ours, where the client brought none either."""
-        heard = Round(self._stream, self._tools.__contains__, self._begin)
+        heard = Round(self._stream, self._ours, self._begin)
         try:
             await self._runner.provider.answer(request, heard)
         except TidewireError as error:
@@ -117,9 +118,13 @@ class _Answering:
             message = f"{self._request.model} takes no tools, so that it answers without those of this server"
             self._stream.tell([Notice(code="tools_refused", message=message)])
             self._stream.reason = "retry"
-            heard = Round(self._stream, self._tools.__contains__, self._begin)
+            heard = Round(self._stream, self._ours, self._begin)
             await self._runner.provider.answer(self._request, heard)
         return heard
+
+    def _ours(self, name: str) -> bool:
+        """Also a name that nobody has: the model is told so, rather than a client that brought no such tool."""
+        return name not in self._theirs
 
     def _begin(self, piece: Piece) -> None:
         call = ToolCall(call=piece.call, name=piece.name, arguments="".join(piece.texts))
