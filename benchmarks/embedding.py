@@ -68,9 +68,9 @@ class Ticker:
             last = now
 
     def worst(self) -> float:
-        """Milliseconds, since the last call."""
-        worst, self.late = max(self.late, default=0.0) * 1000, []
-        return worst
+        """Milliseconds; the ticker stops."""
+        self._task.cancel()
+        return max(self.late, default=0.0) * 1000
 
 
 class Report:
