@@ -108,6 +108,18 @@ def test_a_document_that_asks_for_billions_of_schemas_is_refused() -> None:
     assert "exclude" in said
 
 
+def test_one_long_text_that_many_refer_to_is_refused_before_it_is_many() -> None:
+    long = {"type": "string", "description": "x" * 1_000_000}
+    fields = {f"p{n}": {"$ref": "#/components/schemas/long"} for n in range(1000)}
+    body = {"content": {"application/json": {"schema": {"type": "object", "properties": fields}}}}
+    said = refused(document({"/a": {"post": {"operationId": "wide", "requestBody": body}}}, schemas={"long": long}))
+    assert "operation 'wide'" in said
+    assert "more than 65536 characters" in said
+    names = {"x" * 100_000: {"type": "string"}}
+    body = {"content": {"application/json": {"schema": {"type": "object", "properties": names}}}}
+    assert len(refused(document({"/a": {"post": {"operationId": "x" * 100_000, "requestBody": body}}}))) < 1100
+
+
 def test_references_in_a_circle_and_out_of_the_document_are_refused() -> None:
     loop = document({"/a": {"$ref": "#/components/pathItems/b"}}, pathItems={"b": {"$ref": "#/components/pathItems/b"}})
     assert "refers to itself" in refused(loop)

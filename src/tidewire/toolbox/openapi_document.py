@@ -20,6 +20,7 @@ from tidewire.toolbox.port import declared
 
 METHODS: Final = ("get", "head", "put", "post", "patch", "delete", "options", "trace")
 SAFE: Final = frozenset({"GET", "HEAD"})
+SENTENCE: Final = 1000  # characters of what is wrong: names in a document may be long
 DESCRIPTION: Final = 4096  # characters; every request carries them all
 SCHEMA: Final = 64 * 1024  # bytes of one operation's arguments
 TOOLS: Final = 512  # as of an MCP server; a model is served best by a few
@@ -118,7 +119,7 @@ def operations(
             try:
                 found.append(_whole(one, item, given, references, fixed))
             except Unspoken as reason:
-                left.append(f"{where}: {name} is left out: {reason}")
+                left.append(f"{where}: {name[:100]} is left out: {reason}"[:SENTENCE])
             except Invalid as wrong:
                 raise Invalid(
                     f"operation {name!r}: {wrong}; correct the document, or name the operation in exclude"
@@ -127,7 +128,7 @@ def operations(
             if strange := [word for word in words if word not in known]:
                 raise Invalid(f"{setting} names {strange[0]!r}, which is no operation and no tag of the document")
     except Invalid as wrong:
-        raise SettingsError(f"{where}: {wrong}", param=where) from None
+        raise SettingsError(f"{where}: {str(wrong)[:SENTENCE]}", param=where) from None
     if writing:
         left.append(f"{where}: {writing} operations that may change something are left out; writes = true allows them")
     return _told_apart(found), left

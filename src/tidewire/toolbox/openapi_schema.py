@@ -13,6 +13,9 @@ from tidewire.toolbox.port import DEPTH
 PARTS: Final = (
     2_000  # schemas inside one operation's, references followed; a document of a few lines can ask for billions
 )
+LETTERS: Final = (
+    64 * 1024
+)  # characters in them, names and descriptions included; one long text may be referred to by many
 HOPS: Final = 32  # references that lead to references
 _PLAIN: Final = frozenset(  # keywords that are taken over as they stand
     {"type", "title", "description", "default", "enum", "const", "format", "required", "pattern", "multipleOf"}
@@ -66,6 +69,7 @@ class Schemas:
     def __init__(self, references: References) -> None:
         self._references = references
         self._parts = 0
+        self._letters = 0
 
     def plain(self, schema: Any, at: str) -> dict[str, Any]:
         """The schema without references, in the words of JSON schema, whichever version of OpenAPI wrote it."""
@@ -105,6 +109,7 @@ class Schemas:
         said = {
             word: schema[word] for word in ("description", "default", "title") if word in schema
         }  # 3.1 allows them beside it
+        self._weigh(said, at, len(inside))
         if reference in inside:
             return {"description": f"as {str(reference).rpartition('/')[2]} above"} | said
         out = self._plain(target, at, (*inside, reference))
@@ -118,6 +123,7 @@ class Schemas:
         for name, one in properties.items():
             if not isinstance(name, str):
                 raise Invalid(f"{at}.properties has a name that is no text")
+            self._weigh(name, at, 0)
             if not (isinstance(one, dict) and one.get("readOnly") is True):  # which only answers hold
                 out["properties"][name] = self._plain(one, f"{at}.properties.{name}", within)
         if isinstance(out.get("required"), list):
@@ -125,10 +131,14 @@ class Schemas:
 
     def _weigh(self, value: Any, at: str, depth: int) -> None:
         """A value that is taken over as it stands. YAML can write one that holds another a billion times, or holds itself."""
-        if isinstance(value, list | dict):
+        if isinstance(value, str):
+            self._letters += len(value)
+            if self._letters > LETTERS:
+                raise Invalid(f"{at[:200]}: the schemas of the operation come to more than {LETTERS} characters")
+        elif isinstance(value, list | dict):
             if depth > DEPTH:
                 raise Invalid(f"{at} is nested more than {DEPTH} deep")
-            for one in value.values() if isinstance(value, dict) else value:
+            for one in (*value, *value.values()) if isinstance(value, dict) else value:
                 self._count(at)
                 self._weigh(one, at, depth + 1)
 
