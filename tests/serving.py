@@ -24,6 +24,7 @@ from tidewire.server.app import Server
 from tidewire.server.assemble import House, house
 from tidewire.server.cache_settings import Cache
 from tidewire.server.embedding_settings import Embedding
+from tidewire.server.ingest_settings import SourceSettings
 from tidewire.server.settings import Limits, Log, Models, Provider, Settings, Streams
 from tidewire.server.settings import Server as ServerSettings
 from tidewire.server.tools_settings import Tools
@@ -75,6 +76,7 @@ async def serving(
     streams: Streams | None = None,
     server: ServerSettings | None = None,
     routes: dict[str, Plan] | None = None,
+    sources: dict[str, SourceSettings] | None = None,
     cascades: dict[str, CascadePlan] | None = None,
     cache: Cache | None = None,
     embedding: Embedding | None = None,
@@ -93,6 +95,7 @@ async def serving(
         streams=streams or Streams(),
         server=server or ServerSettings(),
         routes=routes or {},
+        sources=sources or {},
         cascades=cascades or {},
         cache=cache or Cache(),
         embedding=embedding or Embedding(kind="none"),

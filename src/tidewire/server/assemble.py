@@ -24,10 +24,13 @@ from tidewire.providers.extractive import Extractive
 from tidewire.providers.local_hosts import discover
 from tidewire.providers.simulated import Simulated
 from tidewire.retrieval.index import Index
+from tidewire.retrieval.stores.sqlite import SqliteStore
+from tidewire.retrieval.stores.sqlite_tables import NAME as DOCUMENTS
 from tidewire.routing.table import Plan
 from tidewire.server.arrangement import Arrangement
 from tidewire.server.caching import Caching, written
 from tidewire.server.catalogue import Catalogue
+from tidewire.server.documents import Documents, running
 from tidewire.server.encoders import build as encoders_of
 from tidewire.server.hosts import hosted, keys, spoken
 from tidewire.server.kinds import KINDS, Parts
@@ -58,6 +61,7 @@ class House(msgspec.Struct, frozen=True):
     catalogue: Catalogue
     admission: Admission
     metrics: Metrics
+    documents: Documents
     kept: Shelf
     encoder: Encoder | None = None
 
@@ -108,6 +112,10 @@ async def house(settings: Settings, *, own_port: int, source: Source | None = No
             rng=random.Random(os.urandom(8)),
             cascades=settings.cascades,
         )
+        library = SqliteStore(Path(settings.data) / DOCUMENTS)
+        await library.start()
+        stack.push_async_callback(library.close)
+        documents = await running(stack, settings, library, metrics.intake)
         caching = Caching(
             settings,
             plans=lambda: book.plans,
@@ -141,7 +149,7 @@ async def house(settings: Settings, *, own_port: int, source: Source | None = No
         for work in (_sweep(desk), caching.sweep(), book.keep_warm(), *((book.watch(*source),) if source else ())):
             stack.callback(asyncio.create_task(work).cancel)
         try:
-            yield House(settings, desk, catalogue, admission, metrics, caching.shelf, encoder=encoders.encoder)
+            yield House(settings, desk, catalogue, admission, metrics, documents, caching.shelf, encoder=encoders.encoder)
         finally:
             await desk.drain(0.0)
 

@@ -28,7 +28,9 @@ from tidewire.server.settings import Settings
 class Documents:
     """webhooks: the sources of that kind, by name."""
 
-    def __init__(self, intake: Intake, index: Index, sources: Sources, webhooks: Mapping[str, SourceSettings]) -> None:
+    def __init__(
+        self, intake: Intake, index: Index | None, sources: Sources, webhooks: Mapping[str, SourceSettings]
+    ) -> None:
         self._intake = intake
         self._store: Store = intake.store
         self._index = index
@@ -89,7 +91,7 @@ class Documents:
         return {**msgspec.to_builtins(found[0]), "text": found[1]}
 
     async def visible(self, seq: int, *, full: bool, within: float) -> bool:
-        return await self._index.visible(seq, full=full, within=within)
+        return self._index is not None and await self._index.visible(seq, full=full, within=within)
 
     def checked(self, name: str, headers: Mapping[str, str], body: bytes) -> tuple[str, str]:
         if name not in self._webhooks:
@@ -151,7 +153,7 @@ def _date(said: float | str | None, name: str) -> float | None:
 
 
 async def running(
-    stack: AsyncExitStack, settings: Settings, store: Store, index: Index, meter: IntakeMeter
+    stack: AsyncExitStack, settings: Settings, store: Store, meter: IntakeMeter, index: Index | None = None
 ) -> Documents:
     """The documents of a house, with their sources at work until the stack is left."""
     intake = intake_of(settings.ingest, store, meter)

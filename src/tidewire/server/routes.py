@@ -32,6 +32,7 @@ from tidewire.doors.bedrock import BedrockRoutes
 from tidewire.doors.cache import CacheRoutes
 from tidewire.doors.call import Call, Endpoint, Origins
 from tidewire.doors.cohere import CohereRoutes
+from tidewire.doors.documents import DocumentRoutes
 from tidewire.doors.embeddings import EmbeddingRoutes
 from tidewire.doors.gemini import GeminiRoutes
 from tidewire.doors.images import ImageRoutes
@@ -209,6 +210,12 @@ def router(house: House) -> tuple[ASGIApp, Shedding]:
     bedrock = BedrockRoutes(streaming, converse)
     routes.add("/model/{model:path}/converse", converse.error, post=bedrock.converse)
     routes.add("/model/{model:path}/converse-stream", converse.error, post=bedrock.converse_stream)
+
+    documents = DocumentRoutes(house.documents)
+    for path, handlers in documents.routes.items():
+        routes.add(path, shape, **handlers)
+    for path, handlers in documents.open_routes.items():
+        routes.add(path, shape, open_to_all=True, **handlers)
 
     console = ConsoleRoutes(ASSETS)
     routes.add("/", shape, open_to_all=True, get=console.page)
