@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import functools
 import http.server
+import json
 import shutil
 import subprocess
 import sys
 import threading
 
+import httpx
 import pytest
 from pages import ROOT
+
+from docs.conftest import environment
 
 EXAMPLES = ROOT / "examples"
 CHROMIUM = next((p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None)
@@ -30,6 +34,33 @@ def test_a_python_example_runs_to_its_end(example, client_environment):
     )
     assert done.returncode == 0, done.stderr
     assert SAYS[example.name] in done.stdout
+
+
+def test_functions_are_tools_of_the_server_and_a_model_calls_them(tmp_path):
+    own = {"SERVER__PORT": "0", "DATA": str(tmp_path), "LOGGING__FORMAT": "json", "MODELS__DISCOVER": "0"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tidewire.cli", "serve"],
+        env=environment(**{f"TIDEWIRE_{name}": value for name, value in own.items()}),
+        cwd=EXAMPLES / "tools",
+        stderr=subprocess.PIPE,
+    )
+    try:
+        lines = (json.loads(line) for line in process.stderr)
+        address = next(line["address"] for line in lines if "address" in line)
+        said = """sim: tool=tide,horn arguments='{"hour": 6}' text=Done. ttft_ms=0"""
+        asked = {"model": "simulated", "input": said}
+        answer = httpx.post(
+            f"{address}/v1/streams", json=asked, headers={"accept": "application/json"}, timeout=30
+        ).json()
+    finally:
+        process.terminate()
+        process.stderr.close()
+        process.wait()
+    tide, horn = answer["server_calls"]
+    assert json.loads(tide["result"]) == {"height": 0.51, "unit": "m"}
+    assert horn["failed"]
+    assert "hour" in horn["result"]
+    assert answer["text"].endswith("Done.")
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):

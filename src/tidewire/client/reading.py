@@ -163,7 +163,7 @@ class Reading:
                 self.ended = True
 
     def kind(self, part: int) -> str:
-        """What kind of part it is: text, thinking, tool_call, tool_result; "" when its beginning was not read here."""
+        """What kind of part it is: text, thinking, tool_call, server_call, tool_result, …; "" when its beginning was not read here."""
         return self._kinds.get(part, "")
 
 

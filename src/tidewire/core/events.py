@@ -13,7 +13,7 @@ import msgspec
 PROTOCOL: Final = "tidewire/1"
 
 PartKind = Literal["text", "thinking", "refusal", "tool_call", "server_call", "tool_result", "image", "audio"]
-Stage = Literal["queued", "retrieving", "connecting", "waiting", "thinking", "calling", "calling", "drafting", "refining"]
+Stage = Literal["queued", "retrieving", "connecting", "waiting", "thinking", "calling", "drafting", "refining"]
 Status = Literal["completed", "incomplete", "cancelled", "failed"]
 Reason = Literal[
     "stop",  # the model was done
@@ -133,16 +133,16 @@ class Edit(Event, tag="edit"):
     text: str
 
 
-class PartEnded(Event, tag="part_end"):
-    """Nothing more comes for this part."""
-
-    part: int
 def edit(pieces: list[str], change: Edit) -> None:
     """Make the change in a text that is kept as its pieces, which become one."""
     text = "".join(pieces)
     pieces[:] = [text[: change.start], change.text, text[change.end :]]
 
 
+class PartEnded(Event, tag="part_end"):
+    """Nothing more comes for this part."""
+
+    part: int
 
 
 class Blob(Event, tag="blob"):

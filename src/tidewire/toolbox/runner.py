@@ -21,6 +21,8 @@ from tidewire.toolbox.round import Piece, Round, Stream
 from tidewire.toolbox.unfinished import Unfinished
 
 GOES_ON: Final = frozenset({"tool_calls", "stop"})  # some hosts end with stop though they called a tool
+REFUSED: Final = "tools_refused"  # codes of notices
+ROUNDS: Final = "tool_rounds"
 TWICE: Final = "the call was not made: the model used its id for another call"
 Tools = Callable[[Request], Mapping[str, ServerTool]]
 
@@ -116,7 +118,7 @@ class _Answering:
             if not first or heard.pieces or self._request.tools or not _refuses_tools(error):
                 raise
             message = f"{self._request.model} takes no tools, so that it answers without those of this server"
-            self._stream.tell([Notice(code="tools_refused", message=message)])
+            self._stream.tell([Notice(code=REFUSED, message=message)])
             self._stream.reason = "retry"
             heard = Round(self._stream, self._ours, self._begin)
             await self._runner.provider.answer(self._request, heard)
@@ -146,7 +148,7 @@ class _Answering:
 
     def _last_time(self, request: Request) -> Request:
         message = f"the model called tools in {self._rounds} rounds, which are all that are allowed; it answers with what it has"
-        self._stream.tell([Notice(code="tool_rounds", message=message)])
+        self._stream.tell([Notice(code=ROUNDS, message=message)])
         self._calls.over = f"{self._rounds} rounds of calls are allowed in one answer (tool_calls.rounds)"
         return msgspec.structs.replace(request, tool_choice="none")
 
