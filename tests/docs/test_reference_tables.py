@@ -99,6 +99,8 @@ def test_every_metric_is_explained_with_its_labels():
     metrics.try_failed("r", "m", "c")
     metrics.breaker("m", "open")
     metrics.warmed("p", 0.1)
+    metrics.cascaded("c", "kept")
+    metrics.cascade_cost("c", "draft", 0.1)
     metrics.tool_called("t", "ok", 0.1)
     metrics.tool_retried("t")
     metrics.reused("exact", 0.1, 1, 0.1)

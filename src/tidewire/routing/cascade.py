@@ -30,6 +30,8 @@ from tidewire.routing.trying import Numbered
 
 Find = Callable[[str], Awaitable[tuple[Provider, str]]]
 
+JUDGE_FAILED: Final = "judge_failed"
+REFINEMENT_FAILED: Final = "refinement_failed"
 ROLLING_BACK: Final = 0.05  # seconds before the deadline that a refinement ends by
 
 
@@ -146,7 +148,7 @@ class _Answering:
         refine = await self._judging
         if refine is None:
             told = "it is written again" if verdict.refine else "the answer stays as it is"
-            self._sink.feed([Notice(code="judge_failed", message=f"the judge gave no verdict; by rule, {told}")])
+            self._sink.feed([Notice(code=JUDGE_FAILED, message=f"the judge gave no verdict; by rule, {told}")])
             return verdict
         return Verdict(refine=refine, why="the judge finds it wanting" if refine else "the judge finds it good")
 
@@ -250,7 +252,7 @@ class _Answering:
 
     def _failed(self, problem: str) -> Notice:
         said = f"{self._plan.refine.model} could not better the answer ({problem}); it stays as it was"
-        return Notice(code="refinement_failed", message=said)
+        return Notice(code=REFINEMENT_FAILED, message=said)
 
     def _refined(self, changes: int) -> str:
         """What came of it, for people."""

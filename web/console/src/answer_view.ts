@@ -239,7 +239,7 @@ interface PartView {
 class TextPart implements PartView {
   readonly root = h("div", { class: "prose" });
   private readonly text = h("div");
-  private readonly mark = h("p", { class: "aside edited", hidden: true });
+  private readonly mark = h("p", { class: "aside", hidden: true });
   private painter: TextPainter;
   private painted = -1;
   private edits = 0;
