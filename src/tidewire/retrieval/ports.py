@@ -86,6 +86,7 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True):
     indexed: float
     expires: float | None = None
     readers: tuple[str, ...] = ()
+    source: str = ""
 
 
 class Receipt(msgspec.Struct, frozen=True):
@@ -229,8 +230,8 @@ class Index(Protocol):
     async def lexical(self, namespace: str, query: str, limit: int, which: Filter) -> list[Scored]:
         """By BM25 over any of the query's words. Any text will do as a query; none is read as syntax."""
 
-    async def dense(self, namespace: str, vector: bytes, limit: int, which: Filter) -> list[Scored]:
-        """By cosine. vector: little-endian float32, of unit length. [] where no chunk has a vector yet."""
+    async def dense(self, namespace: str, encoder: str, vector: bytes, limit: int, which: Filter) -> list[Scored]:
+        """By cosine. vector: of this encoder, little-endian float32, of unit length. [] where no chunk has one of it yet."""
 
     async def rarity(self, namespace: str, terms: Sequence[str]) -> dict[str, float]:
         """How much each word tells chunks apart: ln(1 + chunks / (1 + chunks that hold it))."""

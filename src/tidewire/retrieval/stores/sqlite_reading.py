@@ -21,7 +21,7 @@ _KNOWN: Final = (
 )
 _ROWS: Final = (
     "SELECT n.name, c.id, d.public, d.version, d.title, d.uri, c.heading, c.start, c.text, c.digest, c.simhash, d.published, d.indexed,"
-    " d.expires, d.readers FROM chunks c CROSS JOIN documents d ON d.id = c.document CROSS JOIN namespaces n ON n.id = d.namespace"
+    " d.expires, d.readers, d.source FROM chunks c CROSS JOIN documents d ON d.id = c.document CROSS JOIN namespaces n ON n.id = d.namespace"
 )  # CROSS: chunks first; asked for fifty of 40,000, SQLite by itself begins with the namespace and takes 18 ms
 
 
@@ -171,6 +171,7 @@ def _row(row: Sequence[Any]) -> Row:
         indexed=indexed,
         expires=expires,
         readers=tuple(json.loads(readers)) if readers != "[]" else (),
+        source=source,
     )
 
 

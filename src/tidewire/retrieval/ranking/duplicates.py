@@ -1,0 +1,71 @@
+"""What says the same is shown once: the newest of it. And no document fills the page alone.
+
+Near-duplicates are proposed by SimHash (at most 10 of 64 bits apart) and settled by the words themselves: the Jaccard
+similarity of their shingles of four words, 0.8 or more. SimHash alone is right for every third proposal at that distance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Protocol, TypeVar
+
+from tidewire.core import prose
+from tidewire.retrieval.ports import Row
+from tidewire.retrieval.simhash import SHINGLE, distance
+
+NEAR: Final = 10  # bits
+SAME: Final = 0.8  # Jaccard similarity
+PER_DOCUMENT: Final = 2
+
+
+class Ranked(Protocol):
+    @property
+    def row(self) -> Row: ...
+
+
+T = TypeVar("T", bound=Ranked)
+
+
+def collapsed(ranked: Sequence[T], *, per_document: int = PER_DOCUMENT) -> tuple[list[T], dict[int, list[int]]]:
+    """In the same order, each text once, at the place of the best of its copies; and, by chunk, the chunks it stands for.
+
+    Of copies the newest is shown: a text that was published again is cited as it is now.
+    """
+    shown: list[T] = []
+    copies: dict[int, list[int]] = {}
+    shingles: dict[int, frozenset[tuple[str, ...]]] = {}
+    of_document: dict[str, int] = {}
+    for one in ranked:
+        same = next((n for n, other in enumerate(shown) if _same(one.row, other.row, shingles)), None)
+        if same is not None:
+            other = shown[same]
+            newer = one.row.published > other.row.published
+            kept, gone = (one, other) if newer else (other, one)
+            copies[kept.row.chunk] = [*copies.pop(other.row.chunk, []), gone.row.chunk]
+            if newer:
+                shown[same] = one
+                of_document[other.row.document] -= 1
+                of_document[one.row.document] = of_document.get(one.row.document, 0) + 1
+        elif of_document.get(one.row.document, 0) < per_document:
+            of_document[one.row.document] = of_document.get(one.row.document, 0) + 1
+            shown.append(one)
+    return shown, copies
+
+
+def _same(one: Row, other: Row, shingles: dict[int, frozenset[tuple[str, ...]]]) -> bool:
+    if one.digest == other.digest and one.digest:
+        return True
+    if distance(one.simhash, other.simhash) > NEAR:
+        return False
+    first, second = (_shingles(row, shingles) for row in (one, other))
+    return len(first & second) >= SAME * len(first | second)
+
+
+def _shingles(row: Row, known: dict[int, frozenset[tuple[str, ...]]]) -> frozenset[tuple[str, ...]]:
+    found = known.get(row.chunk)
+    if found is None:
+        words = prose.words(row.text)
+        found = known[row.chunk] = frozenset(zip(*(words[n:] for n in range(SHINGLE)), strict=False)) or frozenset(
+            [tuple(words)]
+        )
+    return found

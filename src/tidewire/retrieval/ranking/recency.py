@@ -1,0 +1,53 @@
+"""What is new counts more: by how much depends on what is asked. A question for the latest is about time; one for a rule is not."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Final
+
+import msgspec
+
+DAY: Final = 86400.0
+YEAR: Final = 365.25 * DAY
+CUED: Final = 0.5  # weight where the question itself asks for what is new
+_CUES: Final = re.compile(
+    r"\b(?:latest|newest|most recent|recent|recently|current|currently|today|tonight|yesterday|right now|at the moment|these days|"
+    r"this (?:morning|afternoon|evening|week|month|quarter|year)|last (?:night|week|month|quarter)|as of|up[- ]to[- ]date|"
+    r"so far|just (?:released|announced|published)|news|breaking)\b",
+    re.IGNORECASE,
+)
+_YEAR: Final = re.compile(r"\b(20\d\d)\b")
+
+
+class Recency(msgspec.Struct, frozen=True):
+    """weight: 0 to 1, what a document that is old beyond measure loses of its score. half: seconds after which half of that is lost."""
+
+    weight: float = 0.2
+    half: float = 30 * DAY
+
+
+PRESETS: Final = {
+    "balanced": Recency(),
+    "news": Recency(0.5, 14 * DAY),
+    "reference": Recency(0.0),
+}
+
+
+def fitting(question: str, recency: Recency, now: float) -> Recency:
+    """The preset, or more of it where the question gives a cue of time: a word, or a year that is not over for long."""
+    if recency.weight >= CUED:
+        return recency
+    this_year = 1970 + now / YEAR
+    named = any(int(year) >= int(this_year) - 1 for year in _YEAR.findall(question))
+    if named or _CUES.search(question):
+        return msgspec.structs.replace(recency, weight=CUED)
+    return recency
+
+
+def factor(recency: Recency, published: float, now: float) -> float:
+    """What a score is multiplied by: 1 for what is new or dated ahead of our clock, 1 - weight for what is very old."""
+    if not recency.weight:
+        return 1.0
+    age = max(0.0, now - published)
+    return (1.0 - recency.weight) + recency.weight * math.exp2(-age / recency.half)

@@ -1,0 +1,237 @@
+"""A question becomes a ranking of passages: searched by words and by meaning at once, fused, aged, rid of copies, ranked again.
+
+    question ─┬─ words ─▶ index.lexical ─┐
+              └─ encoder ▶ index.dense ──┴▶ fuse ▶ fetch ▶ recency ▶ copies ▶ rerank ▶ passages
+
+Nothing of it may hold an answer up: each part has what is left of the deadline, and what is not there by then is done without
+and said. Rights, expiry and deletion are asked for in the index, and looked at again in what the store gives out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final, Protocol, TypeVar
+
+import msgspec
+
+from tidewire.core.errors import TidewireError
+from tidewire.core.ports import Encoder
+from tidewire.retrieval.ports import Filter, Index, Row, Scored, Store
+from tidewire.retrieval.ranking import features
+from tidewire.retrieval.ranking.duplicates import collapsed
+from tidewire.retrieval.ranking.fuse import normed, reciprocal, weighted
+from tidewire.retrieval.ranking.recency import Recency, factor, fitting
+
+T = TypeVar("T")
+DEPTH: Final = 100  # chunks of each list that are fused
+MORE: Final = 4  # candidates fetched for each passage wanted: copies and rights take some
+RERANKED: Final = 24  # candidates that a reranker reads
+
+
+class Reranker(Protocol):
+    """Reads a question beside each text."""
+
+    name: str
+
+    async def scores(self, question: str, texts: Sequence[str], *, deadline: float | None) -> Sequence[float]:
+        """Higher is better, in the order of the texts. deadline: on the event loop's clock. Raises UpstreamError or TimedOut."""
+
+
+class Query(msgspec.Struct, frozen=True, kw_only=True):
+    """limit: passages wanted. groups: of who asks. since, until: bounds of publication, Unix seconds. sources: empty: all.
+
+    recency: None: the settings'. deadline: seconds on the event loop's clock, by which the answer is of use.
+    """
+
+    text: str
+    limit: int = 8
+    groups: frozenset[str] = frozenset()
+    sources: frozenset[str] = frozenset()
+    since: float | None = None
+    until: float | None = None
+    recency: Recency | None = None
+    deadline: float | None = None
+
+
+class Found(msgspec.Struct, kw_only=True):
+    """A passage and how it came to its place. Every part lies between 0 and 1, but for lift (1 and more) and rerank (the model's own).
+
+    score = (lexical and dense, weighted) x recency x lift; or rerank's order where a model has read it. None: not in that list.
+    copies: chunks that say the same and are not shown.
+    """
+
+    row: Row
+    score: float
+    lexical: float | None = None
+    dense: float | None = None
+    recency: float = 1.0
+    lift: float = 1.0
+    rerank: float | None = None
+    copies: list[int] = []
+
+
+class Results(msgspec.Struct, kw_only=True):
+    """epoch: of the namespace, as searched. took: milliseconds by part. notices: what was done without, in a few words each.
+
+    weight: of recency, as it was used. cached: whether nothing was searched for it.
+    """
+
+    found: list[Found]
+    epoch: int
+    took: dict[str, float]
+    notices: list[str]
+    weight: float
+    cached: bool = False
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """dense: weight of meaning against words, 0 to 1. by_rank: fuse by ranks instead of scores. rerank_s: most that a reranker may take."""
+
+    dense: float = 0.5
+    by_rank: bool = False
+    recency: Recency = Recency()
+    rerank_s: float = 0.3
+    depth: int = DEPTH
+
+
+class Search:
+    """clock: Unix seconds. encoder, reranker: None: words alone; the order as fused."""
+
+    def __init__(
+        self,
+        store: Store,
+        index: Index,
+        *,
+        encoder: Encoder | None = None,
+        reranker: Reranker | None = None,
+        terms: Terms = Terms(),  # noqa: B008 - frozen
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.store = store
+        self.index = index
+        self.encoder = encoder
+        self.terms = terms
+        self._reranker = reranker
+        self._clock = clock
+
+    async def find(self, namespace: str, query: Query) -> Results:
+        """Raises nothing for what a part of it could not do: that is in `notices`."""
+        now = self._clock()
+        log = _Log()
+        which = Filter(now, query.groups, query.sources, query.since, query.until)
+        epoch = self.index.epoch(namespace)
+        depth = max(self.terms.depth, MORE * query.limit)
+        lexical, dense = await asyncio.gather(
+            log.timed("lexical", self.index.lexical(namespace, query.text, depth, which)),
+            self._dense(namespace, query, depth, which, log),
+        )
+        recency = fitting(query.text, query.recency or self.terms.recency, now)
+        began = time.perf_counter()
+        candidates = self._fused(lexical, dense)
+        best = sorted(candidates.items(), key=lambda pair: (-pair[1], pair[0]))[: max(depth // 2, MORE * query.limit)]
+        rows = await self.store.fetch(namespace, [chunk for chunk, _ in best])
+        log.took["fetch"] = _ms(began)
+        began = time.perf_counter()
+        words = features.asked(query.text)
+        by_words, by_meaning = normed(lexical), normed(dense)
+        found = []
+        for chunk, score in best:
+            row = rows.get(chunk)
+            if row is None or not allowed(row, which):
+                continue
+            aged, lift = factor(recency, row.published, now), features.lift(words, row)
+            found.append(
+                Found(
+                    row=row,
+                    score=score * aged * lift,
+                    lexical=by_words.get(chunk),
+                    dense=by_meaning.get(chunk),
+                    recency=aged,
+                    lift=lift,
+                )
+            )
+        found.sort(key=lambda one: (-one.score, one.row.chunk))
+        found, copies = collapsed(found)
+        for one in found:
+            one.copies = copies.get(one.row.chunk, [])
+        log.took["rank"] = _ms(began)
+        found = await self._reranked(query, found, log)
+        return Results(
+            found=found[: query.limit], epoch=epoch, took=log.took, notices=log.notices, weight=recency.weight
+        )
+
+    def _fused(self, lexical: Sequence[Scored], dense: Sequence[Scored]) -> Mapping[int, float]:
+        if self.terms.by_rank:
+            return reciprocal([lexical, dense])
+        return weighted([(1.0 - self.terms.dense, normed(lexical)), (self.terms.dense, normed(dense))])
+
+    async def _dense(self, namespace: str, query: Query, depth: int, which: Filter, log: _Log) -> Sequence[Scored]:
+        """By meaning; none without an encoder, or when it is late."""
+        if self.encoder is None or not query.text.strip():
+            return []
+        try:
+            async with asyncio.timeout_at(query.deadline):
+                (vector,) = await log.timed(
+                    "encode", self.encoder.encode([query.text], query=True, deadline=query.deadline)
+                )
+                return await log.timed("dense", self.index.dense(namespace, self.encoder.name, vector, depth, which))
+        except TimeoutError:
+            log.notices.append("dense:late")
+        except TidewireError as error:
+            log.notices.append(f"dense:{error.kind}")
+        return []
+
+    async def _reranked(self, query: Query, found: list[Found], log: _Log) -> list[Found]:
+        if self._reranker is None or len(found) < 2:
+            return found
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self.terms.rerank_s
+        deadline = until if query.deadline is None else min(until, query.deadline)
+        head = found[: max(RERANKED, query.limit)]
+        try:
+            async with asyncio.timeout_at(deadline):
+                texts = ["\n".join(filter(None, (one.row.title, one.row.heading, one.row.text))) for one in head]
+                scores = await log.timed("rerank", self._reranker.scores(query.text, texts, deadline=deadline))
+        except TimeoutError:
+            log.notices.append("rerank:skipped")
+            return found
+        except TidewireError as error:
+            log.notices.append(f"rerank:{error.kind}")
+            return found
+        # The model says what answers; how much its age counts stays ours to say.
+        laid = normed(list(enumerate(scores)))
+        for n, one in enumerate(head):
+            one.rerank = scores[n]
+        order = sorted(range(len(head)), key=lambda n: (-laid[n] * head[n].recency, n))
+        return [*(head[n] for n in order), *found[len(head) :]]
+
+
+class _Log:
+    """What the parts of one search took, in milliseconds, and what was done without."""
+
+    def __init__(self) -> None:
+        self.took: dict[str, float] = {}
+        self.notices: list[str] = []
+
+    async def timed(self, part: str, work: Awaitable[T]) -> T:
+        began = time.perf_counter()
+        try:
+            return await work
+        finally:
+            self.took[part] = _ms(began)
+
+
+def allowed(row: Row, which: Filter) -> bool:
+    """The filter once more, on what the store gave out: an index may be a moment behind."""
+    return (
+        (row.expires is None or row.expires > which.now)
+        and (not row.readers or not which.groups.isdisjoint(row.readers))
+        and (which.since is None or row.published >= which.since)
+        and (which.until is None or row.published <= which.until)
+    )
+
+
+def _ms(began: float) -> float:
+    return round((time.perf_counter() - began) * 1000, 3)
