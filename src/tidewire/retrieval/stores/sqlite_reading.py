@@ -153,9 +153,23 @@ def _known(row: Sequence[Any]) -> Known:
 
 
 def _row(row: Sequence[Any]) -> Row:
-    chunk, public, version, title, uri, heading, start, text, digest, simhash, published, indexed, expires, readers = (
-        row
-    )
+    (
+        chunk,
+        public,
+        version,
+        title,
+        uri,
+        heading,
+        start,
+        text,
+        digest,
+        simhash,
+        published,
+        indexed,
+        expires,
+        readers,
+        source,
+    ) = row
     return Row(
         chunk=chunk,
         document=public,
