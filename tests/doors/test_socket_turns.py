@@ -87,7 +87,7 @@ def test_a_log_becomes_the_messages_that_it_adds():
         Delta(part=1, text="sea"),
         Edit(part=1, start=7, end=10, text="see"),
         PartEnded(part=1),
-        PartStarted(part=2, kind="tool_call", name="clock", call="c1"),
+        PartStarted(part=2, kind="server_call", name="clock", call="c1"),
         Delta(part=2, text="{}"),
         PartStarted(part=3, kind="tool_result", name="clock", call="c1"),
         Delta(part=3, text="noon"),

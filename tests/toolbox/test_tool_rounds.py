@@ -210,6 +210,24 @@ def test_calls_beyond_the_bound_of_an_answer_are_not_made() -> None:
     virtually(work())
 
 
+def test_calls_that_come_all_at_once_are_counted_one_by_one() -> None:
+    class Host(Model):
+        async def answer(self, request, sink) -> None:
+            events: list[ev.Event] = []
+            if len(request.messages) == 1:
+                for part in range(3):
+                    events.append(ev.PartStarted(part=part, kind="tool_call", name="weather", call=f"c{part}"))
+                    events += [ev.Delta(part=part, text='{"city":"Kiel"}'), ev.PartEnded(part=part)]
+            sink.feed([*events, ev.Finish(reason="tool_calls" if events else "stop")])
+
+    async def work() -> None:
+        tool = Played()
+        await Stage(Host(), tool, calls=2).play()
+        assert len(tool.begun) == 2
+
+    virtually(work())
+
+
 def test_an_answer_cut_by_its_length_is_not_gone_on_with() -> None:
     async def work() -> None:
         stage = Stage(Model([calls("weather", raw='{"ci')], finish="length"), Played())

@@ -47,7 +47,7 @@ class Shared(msgspec.Struct, frozen=True):
 class Calls:
     """tell: takes events for the stream, from the event loop's thread. part: gives the number of a new part.
 
-    whose: what makes a key of a call unique and stable: tenant and stream. began: when the answer did, on the loop's clock.
+    whose: tenant and stream, which with a call's id make its key unique and stable.
     """
 
     def __init__(
@@ -58,13 +58,13 @@ class Calls:
         tell: Callable[[list[Event]], None],
         part: Callable[[], int],
     ) -> None:
-        self._shared = shared
-        self._tools = tools
-        self._whose = whose
-        self._tell = tell
+        self.shared = shared
+        self.tools = tools
+        self.whose = whose
+        self.tell = tell
+        self.loop = asyncio.get_running_loop()
         self._part = part
-        self._loop = asyncio.get_running_loop()
-        self._began = self._loop.time()
+        self._began = self.loop.time()
         self._slots = asyncio.Semaphore(shared.bounds.parallel)
         self._tasks: dict[str, asyncio.Task[ToolOutput]] = {}
         self.over = ""  # why no call may begin any more, or ""
@@ -73,7 +73,10 @@ class Calls:
     def begin(self, call: ToolCall, refusal: str = "") -> None:
         """Set off. A refusal, arguments that do not fit, and calls beyond the bounds come to a failed output at once."""
         self._count += 1
-        self._tasks[call.call] = self._loop.create_task(self._whole(call, refusal))
+        most = self.shared.bounds.calls
+        if self._count > most:
+            refusal = f"the call was not made: {most} calls are allowed in one answer (tool_calls.calls)"
+        self._tasks[call.call] = self.loop.create_task(self._whole(call, refusal))
 
     async def settled(self) -> dict[str, ToolOutput]:
         """What all that have begun since the last time came to, by call id; all of it has been told."""
@@ -95,26 +98,26 @@ class Calls:
 
     async def _whole(self, call: ToolCall, refusal: str) -> ToolOutput:
         """One call from its arguments to its told result. Never raises but for a cancellation."""
-        result, began = "refused", self._loop.time()
+        result, began = "refused", self.loop.time()
         try:
             given, problem = self._given(call)
             if refusal := refusal or problem:
                 output = ToolOutput(refusal, failed=True)
             else:
                 async with self._slots:
-                    began = self._loop.time()
+                    began = self.loop.time()
                     output, result = await _Running(self, call, given).output()
         except asyncio.CancelledError:
-            self._shared.meter.tool_called(self._name(call), "cancelled", self._loop.time() - began)
+            self.shared.meter.tool_called(self._name(call), "cancelled", self.loop.time() - began)
             raise
-        took = self._loop.time() - began
-        self._shared.meter.tool_called(self._name(call), result, took)
-        self._tell([*self._spans(call, began, took, result), *self._result(call, output)])
+        took = self.loop.time() - began
+        self.shared.meter.tool_called(self._name(call), result, took)
+        self.tell([*self._spans(call, began, took, result), *self._result(call, output)])
         return output
 
     def _name(self, call: ToolCall) -> str:
         """Of a tool that is there: what a model makes up is no label."""
-        return call.name if call.name in self._tools else "unknown"
+        return call.name if call.name in self.tools else "unknown"
 
     def _spans(self, call: ToolCall, began: float, took: float, result: str) -> list[Event]:
         if result == "refused":
@@ -135,12 +138,9 @@ class Calls:
         """The arguments, or why the call is not made."""
         if self.over:
             return {}, f"the call was not made: {self.over}"
-        bounds = self._shared.bounds
-        if self._count > bounds.calls:
-            return {}, f"the call was not made: {bounds.calls} calls are allowed in one answer (tool_calls.calls)"
-        tool = self._tools.get(call.name)
+        tool = self.tools.get(call.name)
         if tool is None:
-            return {}, f"the call was not made: there is no tool {call.name[:64]!r}; there are {', '.join(self._tools)}"
+            return {}, f"the call was not made: there is no tool {call.name[:64]!r}; there are {', '.join(self.tools)}"
         try:
             given = msgspec.json.decode(call.arguments or "{}")
         except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as wrong:
@@ -148,7 +148,7 @@ class Calls:
         if not isinstance(given, dict):
             return {}, "the call was not made: its arguments are no JSON object"
         schema = tool.tool.parameters
-        problem = self._shared.problem(schema, given) if schema else ""
+        problem = self.shared.problem(schema, given) if schema else ""
         return given, f"the call was not made: {problem}" if problem else ""
 
 
@@ -156,18 +156,17 @@ class _Running:
     """One call that is being made."""
 
     def __init__(self, calls: Calls, call: ToolCall, given: dict[str, Any]) -> None:
-        shared, loop = calls._shared, calls._loop  # noqa: SLF001 - the other half of the same thing
-        self._meter = shared.meter
-        self._heartbeat = shared.bounds.heartbeat
-        self._loop = loop
-        self._tool = calls._tools[call.name]  # noqa: SLF001
-        self._tell = calls._tell  # noqa: SLF001
+        self._meter = calls.shared.meter
+        self._heartbeat = calls.shared.bounds.heartbeat
+        self._loop = calls.loop
+        self._tool = calls.tools[call.name]
+        self._tell = calls.tell
         self._call = call
         self._given = given
-        tenant, self._stream = calls._whose  # noqa: SLF001
+        tenant, self._stream = calls.whose
         named = f"{tenant}\0{self._stream}\0{call.call}"
         self._key = f"tw_{hashlib.sha256(named.encode('utf-8', 'replace')).hexdigest()[:40]}"
-        self._began = loop.time()
+        self._began = calls.loop.time()
         self._passed = -APART  # when the tool itself was last heard
         self._stopped = False
         self._timer: asyncio.TimerHandle | None = None
