@@ -14,12 +14,12 @@ _DEFINES: Final = re.compile(
     r"(?:(?:export|default|public|private|protected|internal|static|final|abstract|async|pub(?:\([a-z]+\))?|unsafe|extern|inline"
     r"|virtual|override|open|data|sealed|const)\s+)*"
     r"(?:class|def|func|fn|function\*?|sub|interface|trait|impl(?:<[^>]*>)?|struct|enum|module|namespace|object|protocol|type|macro_rules!)"
-    r"\s+(?:\([^)]*\)\s*)?(?P<name>[\w$.:]+)"
+    r"\s+(?:\([^)]*\)\s*)?(?P<name>[\w$]+(?:(?:::|\.)[\w$]+)*)"
     r"|CREATE\s+(?:OR\s+REPLACE\s+)?(?:TABLE|VIEW|FUNCTION|PROCEDURE|TRIGGER|INDEX)\s+(?P<made>[\w.\"`]+)"
 )
 # A function as C, C++, Java and C# write one.
 _CALLED: Final = re.compile(
-    r"(?!(?:if|for|while|switch|else|return|do|catch|try)\b)[A-Za-z_][\w\s*&:<>,~]*?(?P<name>[\w:~]+)\s*\([^;]*\)[^;]*\{$"
+    r"(?!(?:if|for|while|switch|else|return|do|catch|try)\b)(?:[A-Za-z_][\w\s*&:<>,~]*?[\s*&])?(?P<name>[\w:~]+)\s*\([^;]*\)[^;]*\{$"
 )
 _BELONGS: Final = re.compile(r"@|#\[|//|/\*|\*|#(?!include|define|if|end)|--")
 

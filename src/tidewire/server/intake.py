@@ -39,6 +39,7 @@ class Sources:
     """The sources of the settings. keys: of the webhooks, by name. Raises SettingsError for a key that is not there."""
 
     def __init__(self, settings: Settings, intake: Intake, environ: Mapping[str, str] = os.environ) -> None:
+        self.keys = {name: _key(name, given, environ) for name, given in settings.sources.items() if given.key_env}
         self._web = Web(largest=settings.ingest.file_bytes, private=settings.ingest.private)
         self._intake = intake
         watched = {
@@ -47,7 +48,6 @@ class Sources:
             if (source := _source(given, self._web)) is not None
         }
         self.supervisor = Supervisor(intake, watched)
-        self.keys = {name: _key(name, given, environ) for name, given in settings.sources.items() if given.key_env}
 
     def start(self) -> None:
         self.supervisor.start()
@@ -62,7 +62,7 @@ class Sources:
             await asyncio.sleep(SWEEP_EVERY)
             try:
                 while (gone := await self._intake.store.expire(time.time(), SWEPT)) > 0:
-                    log.info("expired documents deleted", extra={"documents": gone})
+                    log.info("expired documents deleted", extra={"count": gone})
                     for _ in range(gone):
                         self._intake.counted("", "expired")
                     if gone < SWEPT:

@@ -22,7 +22,7 @@ FIELDS: Final = frozenset(
     {
         "stream", "tenant", "model", "provider", "dialect", "door", "method", "route", "peer", "code", "status", "reason",
         "attempt", "upstream_status", "seconds", "ms", "tokens", "events", "bytes", "count", "limit", "signal", "host", "port",
-        "version", "durability", "address", "streams", "path", "error",
+        "version", "durability", "address", "streams", "path", "error", "source",
     }
 )  # fmt: skip
 _WORD: Final = re.compile(r"[\w.:/@%+=,\[\]-]{1,120}", re.ASCII)

@@ -113,7 +113,7 @@ class Folder:
             async for _ in awatch(self._path, debounce=DEBOUNCE * 5, step=DEBOUNCE, recursive=True):
                 self._changed.set()
         except (OSError, RuntimeError) as error:
-            log.warning("a folder is not watched", extra={"folder": str(self._path), "why": str(error)})
+            log.warning("a folder is not watched", extra={"path": str(self._path), "error": error})
             await asyncio.sleep(POLL)
         self._changed.set()
 

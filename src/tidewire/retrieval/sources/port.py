@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from tidewire.core.errors import UpstreamError
 from tidewire.retrieval.intake import Delivery
 
 
-class SourceFailed(Exception):
-    """A source cannot be read now; the message says why, in words that may be shown. What it brought before is kept."""
+class SourceFailed(UpstreamError):
+    """A source cannot be read now. What it brought before is kept."""
+
+    code = "source_failed"
 
 
 class Source(Protocol):

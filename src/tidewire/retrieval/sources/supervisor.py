@@ -10,9 +10,9 @@ from typing import Final, Literal
 
 import msgspec
 
-from tidewire.core.errors import TidewireError
+from tidewire.core.errors import InternalError, TidewireError
 from tidewire.retrieval.intake import Delivery, Intake, Report
-from tidewire.retrieval.sources.port import Source, SourceFailed
+from tidewire.retrieval.sources.port import Source
 
 log = logging.getLogger("tidewire.retrieval")
 
@@ -87,30 +87,20 @@ class Supervisor:
         while True:
             try:
                 report = await self.once(name)
-            except (SourceFailed, TidewireError, OSError) as error:
-                self._failed(state, getattr(error, "message", str(error)))
+            except TidewireError as error:
+                self._failed(state, error)
             except Exception:  # supervisor boundary: a defect in a source costs this pass only
                 log.exception("a defect in a source", extra={"source": name})
-                self._failed(state, "something went wrong in the server; its log says what")
+                self._failed(state, InternalError("something went wrong in the server; its log says what"))
             else:
                 if report.indexed or report.removed or report.skipped:
-                    log.info("source read", extra={"source": name, **counts(report)})
+                    log.info("source read", extra={"source": name, "count": report.indexed + report.removed})
                 await watched.source.wait(watched.every)
                 continue
             await asyncio.sleep(min(LONGEST, FIRST * 2 ** min(state.failures - 1, 20)))
 
-    def _failed(self, state: State, why: str) -> None:
-        state.status, state.error = "failing", why
+    def _failed(self, state: State, error: TidewireError) -> None:
+        state.status, state.error = "failing", error.message
         state.failures += 1
         self._intake.counted(state.name, "failed")
-        log.warning("a source failed", extra={"source": state.name, "why": why, "failures": state.failures})
-
-
-def counts(report: Report) -> dict[str, int]:
-    return {
-        "files": report.files,
-        "indexed": report.indexed,
-        "unchanged": report.unchanged,
-        "removed": report.removed,
-        "skipped": len(report.skipped),
-    }
+        log.warning("a source failed", extra={"source": state.name, "error": error, "count": state.failures})
