@@ -349,7 +349,7 @@ def test_what_a_tool_says_while_it_runs_and_a_heartbeat_where_it_says_nothing() 
         assert {p.call for p in told} == {"c1"}
         assert {p.stage for p in told} == {"calling"}
         assert [p.detail for p in told] == [
-            "weather",
+            "running weather",
             "weather: half",
             "weather has been running for 10 s",
             "weather has been running for 20 s",

@@ -173,7 +173,7 @@ class _Running:
 
     async def output(self) -> tuple[ToolOutput, str]:
         """What it came to, and that in a word."""
-        self._say(self._call.name)
+        self._say(f"running {self._call.name}")
         try:
             output, result = await self._tried()
         finally:

@@ -12,6 +12,8 @@ export interface Part {
   readonly edits: number;
   readonly ended: boolean;
   readonly choice: number;
+  /** Of a tool_result: the call did not succeed, and the text says why. */
+  readonly failed: boolean;
   /** Of an image or audio part: its MIME type, and its bytes so far in base64, to be joined; of an image, the latest alone. */
   readonly media: string | undefined;
   readonly blobs: readonly string[];
@@ -73,8 +75,8 @@ export function fold(answer: Answer, events: readonly StreamEvent[]): Answer {
         next.progress = add(next.progress, event);
         break;
       case "part": {
-        const { part: number, kind, name, call, choice = 0, media } = event;
-        next.parts = add(next.parts, { number, kind, name, call, text: "", edits: 0, ended: false, choice, media, blobs: [] });
+        const { part: number, kind, name, call, choice = 0, media, failed = false } = event;
+        next.parts = add(next.parts, { number, kind, name, call, text: "", edits: 0, ended: false, choice, failed, media, blobs: [] });
         break;
       }
       case "blob":

@@ -20,6 +20,18 @@ const EVENTS: StreamEvent[] = [
   { type: "closed", seq: 12, at: 12, status: "completed", reason: "stop" },
 ];
 
+test("a call that the server runs is a part of its own, and its result says whether it failed", () => {
+  const answer = fold(EMPTY, [
+    { type: "part", seq: 1, at: 1, part: 0, kind: "server_call", name: "tide", call: "c1" },
+    { type: "part_end", seq: 2, at: 2, part: 0 },
+    { type: "part", seq: 3, at: 3, part: 1, kind: "tool_result", name: "tide", call: "c1", failed: true },
+  ]);
+  assert.deepEqual(answer.parts.map(({ kind, call, failed }) => [kind, call, failed]), [
+    ["server_call", "c1", false],
+    ["tool_result", "c1", true],
+  ]);
+});
+
 test("events add up to the same answer however they are batched, and the old one stays as it was", () => {
   const whole = fold(EMPTY, EVENTS);
   const single = EVENTS.reduce((answer, event) => fold(answer, [event]), EMPTY);

@@ -292,7 +292,8 @@ class ToolPart implements PartView {
   readonly root: HTMLElement;
 
   constructor(part: Part) {
-    const title = part.kind === "tool_call" ? "Tool call" : "Tool result";
+    const result = part.failed ? "The tool failed" : "Tool result";
+    const title = part.kind === "tool_call" ? "Tool call" : part.kind === "server_call" ? "The server runs" : result;
     const name = h("strong", {}, part.name ?? part.call ?? "");
     this.root = h("div", { class: "code tool" }, h("div", { class: "code-head" }, icon("tool"), h("span", {}, `${title} `, name)), h("pre", { tabindex: "0", "aria-label": title }, this.text));
   }

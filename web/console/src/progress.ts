@@ -8,6 +8,7 @@ const STAGES: Record<string, string> = {
   connecting: "Connecting to the model",
   waiting: "Waiting for the first word",
   thinking: "Thinking",
+  calling: "Running a tool",
   drafting: "Writing",
   refining: "Bettering the answer",
 };
@@ -27,7 +28,7 @@ export function steps(answer: Answer): Step[] {
     else if (detail) last.text = text;
   }
   for (const { n, reason, provider, model, seq } of answer.attempts) {
-    if (n > 1) list.push({ stage: "attempt", text: `Try ${n} (${reason}): ${provider}, ${model}`, seq });
+    if (n > 1) list.push({ stage: "attempt", text: reason === "tools" ? "Going on with the results" : `Try ${n} (${reason}): ${provider}, ${model}`, seq });
   }
   return list.sort((a, b) => a.seq - b.seq);
 }
