@@ -130,6 +130,8 @@ async def test_the_table_changes_while_the_server_runs_and_a_bad_one_changes_not
                 while "cannot be used" not in caplog.text:
                     await asyncio.sleep(0.01)
             assert (await parts.desk.models())[0].note == "a route to a2"
+        write(TABLE.format(model="a1", more='[cascades.sharp]\ndraft.model = "quick"\nrefine.model = "a2"\n'))
+        await until(lambda models: models[1].note == "quick, bettered by a2")
         write(TABLE.format(model="gone", more=""))
         await until(lambda models: models[0].note == "a route to gone")
         assert any(getattr(r, "model", "") == "gone" for r in caplog.records)

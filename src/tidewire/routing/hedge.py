@@ -15,6 +15,7 @@ from tidewire.core.errors import TidewireError, TimedOut
 from tidewire.core.events import Attempt, Blob, Delta, Event, Finish, PartStarted, Progress, Timing, Usage
 from tidewire.core.ports import ModelInfo, Provider, Sink
 from tidewire.core.request import Request
+from tidewire.routing.tally import added
 
 SHARE: Final = 0.05  # of the requests, what a 95th percentile leaves over
 SAVED: Final = 20.0  # hedges that a quiet time may save up
@@ -211,7 +212,7 @@ class _Lane:
             span = event.span
             return Timing(span=msgspec.structs.replace(span, start=round(span.start + self._late, 3)))
         if isinstance(event, Usage) and self._race.lost is not None:
-            return _sum(event, self._race.lost)
+            return added(event, self._race.lost)
         return event
 
     @property
@@ -236,17 +237,3 @@ def _worse(error: BaseException) -> tuple[bool, bool, bool, bool]:
     if not isinstance(error, TidewireError):
         return True, True, True, True
     return False, not error.retryable, isinstance(error, TimedOut), error.retry_after is None
-
-
-def _sum(one: Usage, other: Usage) -> Usage:
-    def both(a: int | None, b: int | None) -> int | None:
-        return b if a is None else a if b is None else a + b
-
-    return msgspec.structs.replace(
-        one,
-        input=both(one.input, other.input),
-        output=both(one.output, other.output),
-        cached=both(one.cached, other.cached),
-        reasoning=both(one.reasoning, other.reasoning),
-        cache_write=both(one.cache_write, other.cache_write),
-    )

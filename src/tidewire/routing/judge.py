@@ -12,6 +12,8 @@ from tidewire.core.request import Message, Request, Text
 
 Size = Annotated[int, Meta(ge=0, le=10_000_000, extra={"unit": "characters"})]
 
+LOOKED_AT: Final = 20_000  # characters of a question, its last ones
+OPENING: Final = 200  # characters of a draft in which a refusal stands
 SHOWN: Final = 4000  # characters of question and draft that the judge model is given, each
 WORDS: Final = 256  # tokens that it may take, hidden thoughts included
 
@@ -30,7 +32,7 @@ _REFUSED: Final = re.compile(
     re.IGNORECASE,
 )
 _HARD: Final = re.compile(
-    r"```|\$[^$\n]+\$|\\\(|\\\[|\\frac|\b(?:def|class|function|SELECT|import|#include)\b.*[({:;*]|\b(?:prove|derive|integral|equation|theorem|solve for)\b|"
+    r"```|\$[^$\n]+\$|\\\(|\\\[|\\frac|\b(?:def|class|function|SELECT|import|#include)\b.{0,200}?[({:;*]|\b(?i:prove|derive|integral|equation|theorem|solve for)\b|"
     r"\d\s*[-+*/^=]\s*\d",
 )
 _WORD: Final = re.compile(r"\b(keep|refine)\b", re.IGNORECASE)
@@ -67,20 +69,21 @@ class Verdict(NamedTuple):
 
 def by_rule(rules: Rules, request: Request, draft: str) -> Verdict:
     """What the rules say of this draft."""
-    question = request.question
+    question = request.question[-LOOKED_AT:]
+    folded = draft.casefold() if rules.phrases else ""
     if rules.json and asks_json(request) and not _is_json(draft):
         return Verdict(refine=True, why="the draft is not the JSON that was asked for", certain=True)
     if rules.asked and _THINK.search(question):
         return Verdict(refine=True, why="the question asks for care", certain=True)
-    if rules.refused and _REFUSED.match(draft):
+    if rules.refused and _REFUSED.match(draft[:OPENING]):
         return Verdict(refine=True, why="the draft refuses", certain=True)
     if rules.unsure and _UNSURE.search(draft):
         return Verdict(refine=True, why="the draft is not sure", certain=True)
-    if any(phrase.casefold() in draft.casefold() for phrase in rules.phrases):
+    if any(phrase.casefold() in folded for phrase in rules.phrases):
         return Verdict(refine=True, why="the draft holds a phrase that calls for it", certain=True)
     if rules.hard and _HARD.search(question):
         return Verdict(refine=True, why="the question holds code or mathematics")
-    if 0 < rules.long_question <= len(question):
+    if 0 < rules.long_question <= len(request.question):
         return Verdict(refine=True, why="the question is long")
     if len(draft) < rules.short_draft:
         return Verdict(refine=True, why="the draft is short")
