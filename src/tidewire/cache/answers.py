@@ -7,13 +7,14 @@ from typing import Final, Literal
 
 import msgspec
 
+from tidewire.cache.alike import Alike
 from tidewire.cache.identity import Basis, key, user_of
 from tidewire.cache.kept import Answer, Pace, Recorder, decode, encode, replay
 from tidewire.cache.shelf import Shelf
 from tidewire.core.errors import TidewireError
 from tidewire.core.events import Attempt, Span, Timing, Usage
 from tidewire.core.meter import CacheMeter
-from tidewire.core.ports import ModelInfo, Provider, Sink
+from tidewire.core.ports import Encoder, ModelInfo, Provider, Sink
 from tidewire.core.request import Request, Reuse
 
 USUAL: Final = Reuse()
@@ -46,9 +47,9 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Cache:
-    """What the cached providers share. basis: what an answer depends on beside its request, asked before it and after it.
+    """What the cached providers share. basis: what an answerer's answer depends on beside its request, asked before and after.
 
-    now: Unix seconds, for ages. price: USD for the tokens of an attempt.
+    now: Unix seconds, for ages. price: USD for the tokens of an attempt. alike: finds answers to other questions that will do.
     """
 
     def __init__(
@@ -56,11 +57,13 @@ class Cache:
         shelf: Shelf,
         rules: Rules,
         *,
-        basis: Callable[[Provider, Request], Basis],
+        basis: Callable[[str, Request], Basis],
         meter: CacheMeter,
         now: Callable[[], float],
         clock: Callable[[], float],
         price: Price = lambda attempt, usage: 0.0,
+        encoder: Encoder | None = None,
+        similarity: float = 0.9,
     ) -> None:
         self.shelf = shelf
         self.rules = rules
@@ -69,25 +72,65 @@ class Cache:
         self.now = now
         self.clock = clock
         self.price = price
+        self._alike = None if encoder is None else Alike(encoder, similarity)
+
+    def place(self, answerer: str, request: Request, *, question: bool = True) -> bytes | None:
+        """The key of its answer; None for a request whose answers are not kept. question: as `identity.key` says."""
+        user = self.rules.user(request)
+        if user is None or not self.rules.applies(request):
+            return None
+        return key(request, self.basis(answerer, request), user=user, question=question)
+
+    async def find(self, answerer: str, request: Request, place: bytes, wish: Reuse) -> tuple[Answer, str] | None:
+        """An answer that will do, and the tier that it was found in."""
+        found = await self._get(request.tenant, place, wish)
+        if found is not None:
+            return found, "exact"
+        if self._alike is not None and (rest := self.place(answerer, request, question=False)) is not None:
+            other = await self._alike.find(request, rest)
+            found = None if other is None else await self._get(request.tenant, other, wish)
+        return None if found is None else (found, "semantic")
+
+    def keep(self, answerer: str, request: Request, place: bytes, answer: Answer) -> None:
+        self.shelf.put(request.tenant, place, encode(answer))
+        if self._alike is not None and (rest := self.place(answerer, request, question=False)) is not None:
+            self._alike.remember(request, rest, place)
+
+    async def count(self, tenant: str) -> tuple[int, int]:
+        """Answers of this tenant, and their bytes."""
+        return await self.shelf.count(tenant)
+
+    async def clear(self, tenant: str) -> int:
+        """Forget all of a tenant's; returns how many answers."""
+        if self._alike is not None:
+            self._alike.forget(tenant)
+        return await self.shelf.clear(tenant)
+
+    async def _get(self, tenant: str, place: bytes, wish: Reuse) -> Answer | None:
+        kept = await self.shelf.get(tenant, place)
+        if kept is None or (wish.max_age is not None and self.now() - kept[0] > wish.max_age):
+            return None
+        return decode(kept[1])
 
 
 class Cached:
-    """A `Provider` around another."""
+    """A `Provider` around another. answerer: what tells its answers from those of others; its name, unless given."""
 
-    def __init__(self, inner: Provider, cache: Cache) -> None:
+    def __init__(self, inner: Provider, cache: Cache, answerer: str = "") -> None:
         self.name = inner.name
+        self._answerer = answerer or inner.name
         self._inner = inner
         self._cache = cache
 
     async def answer(self, request: Request, sink: Sink) -> None:
         """Raises what the inner provider raises, and a TidewireError of code not_cached where nothing else would do."""
         cache, wish = self._cache, request.reuse or USUAL
-        place = self._place(request)
+        place = cache.place(self._answerer, request)
         if place is not None and wish.read:
             began = cache.clock()
-            found = await self._found(request, place, wish)
+            found = await cache.find(self._answerer, request, place, wish)
             if found is not None:
-                await self._give(found, sink, began)
+                await self._give(*found, sink, began)
                 return
             cache.meter.missed()
         if wish.only:
@@ -100,8 +143,8 @@ class Cached:
         recorder = Recorder(sink, cache.rules.entry_bytes, cache.clock)
         await self._inner.answer(request, recorder)
         answer = recorder.answer(cache.now())
-        if answer is not None and self._place(request) == place:  # nothing that it was made from has changed meanwhile
-            cache.shelf.put(request.tenant, place, encode(answer))
+        if answer is not None and cache.place(self._answerer, request) == place:  # what it was made from is as it was
+            cache.keep(self._answerer, request, place, answer)
 
     async def models(self) -> Sequence[ModelInfo]:
         return await self._inner.models()
@@ -109,24 +152,10 @@ class Cached:
     async def close(self) -> None:
         await self._inner.close()
 
-    def _place(self, request: Request) -> bytes | None:
-        """The key; None for a request whose answers are not kept."""
-        rules = self._cache.rules
-        user = rules.user(request)
-        if user is None or not rules.applies(request):
-            return None
-        return key(request, self._cache.basis(self._inner, request), user=user)
-
-    async def _found(self, request: Request, place: bytes, wish: Reuse) -> Answer | None:
-        kept = await self._cache.shelf.get(request.tenant, place)
-        if kept is None or (wish.max_age is not None and self._cache.now() - kept[0] > wish.max_age):
-            return None
-        return decode(kept[1])
-
-    async def _give(self, answer: Answer, sink: Sink, began: float) -> None:
+    async def _give(self, answer: Answer, tier: str, sink: Sink, began: float) -> None:
         cache = self._cache
         took = cache.clock() - began
         sink.feed([Timing(span=Span("cache", 0.0, round(took * 1000, 3)))])
         await replay(answer, sink, pace=cache.rules.pace, age=max(0.0, cache.now() - answer.made))
         saved = max(0.0, answer.seconds - (cache.clock() - began))
-        cache.meter.reused("exact", saved, answer.tokens_out, cache.price(answer.attempt, answer.usage))
+        cache.meter.reused(tier, saved, answer.tokens_out, cache.price(answer.attempt, answer.usage))

@@ -178,15 +178,15 @@ class Flight:
             waits = [self._loop.create_task(r.sink.room()) for r in full]
             waits.append(self._loop.create_task(self._joined_or_left()))
             began = self._loop.time()
+            limit = None if alone else min(r.patience for r in full if r.patience > 0)
             try:
-                limit = None if alone else min(r.patience for r in full if r.patience > 0)
-                await asyncio.wait(waits, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+                done, _ = await asyncio.wait(waits, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 for wait in waits:
                     wait.cancel()
                 await asyncio.gather(*waits, return_exceptions=True)
-            if not alone:
-                took = self._loop.time() - began
+            if limit is not None:
+                took = self._loop.time() - began if done else limit
                 for rider in full:
                     rider.patience -= took
 

@@ -29,7 +29,7 @@ PROVIDER: Final = "cache"
 BATCH: Final = 256  # events fed before a look at whether the log keeps up
 UNKEPT: Final = (Attempt, Progress, Timing)  # of the one occasion; Attempt is remembered for its price
 GOOD: Final = frozenset({"stop", "stop_string"})
-CALLS: Final = frozenset({"tool_call", "tool_result", "refusal"})
+CALLS: Final = frozenset({"tool_call", "server_call", "tool_result", "refusal"})
 
 Pace = float | Literal["original"]
 

@@ -7,7 +7,7 @@ from typing import Protocol
 from tidewire.doors.call import Call
 
 
-class Shelf(Protocol):
+class Kept(Protocol):
     async def count(self, tenant: str) -> tuple[int, int]:
         """Answers, and their bytes."""
 
@@ -15,14 +15,14 @@ class Shelf(Protocol):
 
 
 class CacheRoutes:
-    def __init__(self, shelf: Shelf) -> None:
-        self._shelf = shelf
+    def __init__(self, kept: Kept) -> None:
+        self._kept = kept
 
     async def count(self, call: Call) -> None:
         """GET /v1/cache"""
-        answers, held = await self._shelf.count(call.tenant)
+        answers, held = await self._kept.count(call.tenant)
         await call.json({"answers": answers, "bytes": held})
 
     async def clear(self, call: Call) -> None:
         """DELETE /v1/cache"""
-        await call.json({"deleted": await self._shelf.clear(call.tenant)})
+        await call.json({"deleted": await self._kept.clear(call.tenant)})

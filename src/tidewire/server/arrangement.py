@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from tidewire.core.ports import ModelInfo, Provider
 from tidewire.server.catalogue import Catalogue
 
-Wrapper = Callable[[Provider], Provider]
+Wrapper = Callable[[Provider, str], Provider]
 
 
 class Arrangement:
@@ -23,7 +23,7 @@ class Arrangement:
         catalogue: Catalogue,
         routes: Callable[[], Mapping[str, Provider]],
         wrappers: Sequence[Wrapper] = (),
-        tools: Callable[[Provider, str], Provider] = lambda provider, model: provider,
+        tools: Wrapper = lambda provider, model: provider,
     ) -> None:
         self._tools = tools
         self._catalogue = catalogue
@@ -42,7 +42,7 @@ class Arrangement:
             provider, name = await self._catalogue.find(model)
         provider = self._tools(provider, model)
         for wrap in self._wrappers:
-            provider = wrap(provider)
+            provider = wrap(provider, model)
         return provider, name
 
     async def models(self) -> Sequence[ModelInfo]:

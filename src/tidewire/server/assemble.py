@@ -13,7 +13,6 @@ from typing import Final
 
 import msgspec
 
-from tidewire.cache.shelf import Shelf
 from tidewire.context.step import Budget, Context
 from tidewire.core.ports import Encoder, Log, Provider, Stage, Step
 from tidewire.core.request import Request
@@ -62,7 +61,7 @@ class House(msgspec.Struct, frozen=True):
     admission: Admission
     metrics: Metrics
     documents: Documents
-    kept: Shelf
+    kept: Caching
     encoder: Encoder | None = None
 
 
@@ -118,14 +117,15 @@ async def house(settings: Settings, *, own_port: int, source: Source | None = No
         documents = await running(stack, settings, library, metrics.intake)
         caching = Caching(
             settings,
-            plans=lambda: book.plans,
+            tables=lambda: book.tables,
             knowledge=lambda tenant: written(settings.index_path),
             meter=metrics,
+            encoder=encoders.encoder,
         )
         stack.push_async_callback(caching.close)
         metrics.cache_size = lambda: caching.shelf.size
         tools = await stack.enter_async_context(toolbox(settings, metrics))
-        arranged = Arrangement(catalogue, routes=lambda: book.current, wrappers=caching.wrappers, tools=tools)
+        arranged = Arrangement(catalogue, routes=lambda: book.current, wrappers=[caching.around], tools=tools)
         admission = Admission(_limits(settings), load=load.expected, held=lambda: store.size()[1])
         desk = Desk(
             store,
@@ -149,7 +149,7 @@ async def house(settings: Settings, *, own_port: int, source: Source | None = No
         for work in (_sweep(desk), caching.sweep(), book.keep_warm(), *((book.watch(*source),) if source else ())):
             stack.callback(asyncio.create_task(work).cancel)
         try:
-            yield House(settings, desk, catalogue, admission, metrics, documents, caching.shelf, encoder=encoders.encoder)
+            yield House(settings, desk, catalogue, admission, metrics, documents, caching, encoder=encoders.encoder)
         finally:
             await desk.drain(0.0)
 

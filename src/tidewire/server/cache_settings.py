@@ -36,6 +36,15 @@ class Cache(Group, frozen=True):
         Literal["at_once", "paced", "original"],
         Meta(description="How a kept answer is given: at once, at `pace`, or in its own time."),
     ] = "at_once"
+    semantic: Annotated[
+        bool,
+        Meta(
+            description="Questions in almost the same words share answers; needs an embedding model. See docs/cache.md."
+        ),
+    ] = False
+    similarity: Annotated[
+        float, Meta(ge=0.5, le=1, description="The least cosine of two such questions, beside their words.")
+    ] = 0.9
     pace: Annotated[
         float, Meta(gt=0, le=100_000, extra={"unit": "tokens/s"}, description="How fast, with replay = paced.")
     ] = 100.0

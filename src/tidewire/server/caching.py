@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -18,36 +18,57 @@ from tidewire.cache.flight import Flights, Shared
 from tidewire.cache.identity import Basis, key
 from tidewire.cache.kept import Pace
 from tidewire.cache.shelf import MemoryShelf, Shelf
+from tidewire.core.errors import SettingsError
 from tidewire.core.events import Attempt, Usage
 from tidewire.core.meter import CacheMeter
-from tidewire.core.ports import Provider
+from tidewire.core.ports import Encoder, Provider
 from tidewire.core.request import Request
-from tidewire.routing.table import Candidate, Plan
-from tidewire.server.arrangement import Wrapper
+from tidewire.routing.table import Candidate
 from tidewire.server.cache_settings import Cache as Given
+from tidewire.server.routebook import Tables
 from tidewire.server.settings import Settings
+from tidewire.toolbox.runner import Runner
 
 SWEEP_EVERY: Final = 30.0  # seconds
 # Tables of settings that shape no answer. All others, those of later versions too, are part of what answers are kept under.
-SHAPELESS: Final = frozenset({"data", "server", "limits", "budget", "streams", "log", "logging", "cache", "routes"})
+SHAPELESS: Final = frozenset(
+    {
+        "data",
+        "server",
+        "limits",
+        "budget",
+        "streams",
+        "log",
+        "logging",
+        "cache",
+        "routes",
+        "cascades",
+        "ingest",
+        "sources",
+    }
+)
 
 
 class Caching:
-    """plans: the routes in force. knowledge: of a tenant, a word that changes whenever the documents it is answered from do."""
+    """tables: the routes and cascades in force. knowledge: of a tenant, a word that changes whenever the documents it is answered from do.
+
+    Raises SettingsError for a semantic cache without an encoder.
+    """
 
     def __init__(
         self,
         settings: Settings,
         *,
-        plans: Callable[[], Mapping[str, Plan]],
+        tables: Callable[[], Tables],
         knowledge: Callable[[str], str],
         meter: CacheMeter,
+        encoder: Encoder | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         given = settings.cache
-        self._plans = plans
+        self._tables = tables
         self._knowledge = knowledge
-        self._seen: Mapping[str, Plan] | None = None
+        self._seen: Tables | None = None
         self._version = ""
         self._prices: dict[str, Candidate] = {}
         groups = {name: getattr(settings, name) for name in settings.__struct_fields__ if name not in SHAPELESS}
@@ -59,12 +80,13 @@ class Caching:
             pace=_pace(given),
         )
         self.shelf = _shelf(given, settings, now)
-        self.wrappers: list[Wrapper] = []
-        if given.coalesce:
-            flights = Flights(meter, self._price)
-            self.wrappers.append(lambda provider: Shared(provider, flights, self._shared_key(provider)))
+        self._flights = Flights(meter, self._price) if given.coalesce else None
+        self.cache: Cache | None = None
+        if given.semantic and (encoder is None or given.answers == "off"):
+            lacks = "embedding.kind is none" if encoder is None else "cache.answers is off"
+            raise SettingsError(f"cache.semantic is true, and {lacks}; it needs both", param="cache.semantic")
         if given.answers != "off":
-            cache = Cache(
+            self.cache = Cache(
                 self.shelf,
                 self._rules,
                 basis=self._basis,
@@ -72,8 +94,28 @@ class Caching:
                 now=now,
                 clock=time.monotonic,
                 price=self._price,
+                encoder=encoder if given.semantic else None,
+                similarity=given.similarity,
             )
-            self.wrappers.append(lambda provider: Cached(provider, cache))
+
+    def around(self, provider: Provider, model: str) -> Provider:
+        """The provider in its wrappers. model: as it was asked for.
+
+        Where this server runs tools, what they do may not be done once for two who asked, and they may differ from name to name.
+        """
+        tools = isinstance(provider, Runner)
+        answerer = f"{provider.name}/{model}" if tools else provider.name
+        if self._flights is not None and not tools:
+            provider = Shared(provider, self._flights, lambda request: self._shared_key(answerer, request))
+        return provider if self.cache is None else Cached(provider, self.cache, answerer)
+
+    async def count(self, tenant: str) -> tuple[int, int]:
+        """Answers that are kept for this tenant, and their bytes."""
+        return await self.cache.count(tenant) if self.cache else (0, 0)
+
+    async def clear(self, tenant: str) -> int:
+        """Forget all of a tenant's; returns how many answers."""
+        return await self.cache.clear(tenant) if self.cache else 0
 
     async def sweep(self) -> None:
         """Never returns."""
@@ -84,16 +126,13 @@ class Caching:
     async def close(self) -> None:
         await self.shelf.close()
 
-    def _shared_key(self, provider: Provider) -> Callable[[Request], bytes | None]:
-        def of(request: Request) -> bytes | None:
-            user = self._rules.user(request)
-            return None if user is None else key(request, self._basis(provider, request), user=user, timed=True)
+    def _shared_key(self, answerer: str, request: Request) -> bytes | None:
+        user = self._rules.user(request)
+        return None if user is None else key(request, self._basis(answerer, request), user=user, timed=True)
 
-        return of
-
-    def _basis(self, provider: Provider, request: Request) -> Basis:
+    def _basis(self, answerer: str, request: Request) -> Basis:
         self._look()
-        return Basis(provider.name, self._version, self._knowledge(request.tenant))
+        return Basis(answerer, self._version, self._knowledge(request.tenant))
 
     def _price(self, attempt: Attempt | None, usage: Usage) -> float:
         """USD, where a route says what its candidate costs."""
@@ -104,14 +143,14 @@ class Caching:
         return found.price(usage.input or 0, usage.output or 0) if found is not None else 0.0
 
     def _look(self) -> None:
-        """The routes are replaced whole when their file changes."""
-        plans = self._plans()
-        if plans is self._seen:
+        """They are replaced whole when their file changes."""
+        plans, cascades = tables = self._tables()
+        if self._seen is not None and plans is self._seen[0] and cascades is self._seen[1]:
             return
-        self._seen = plans
+        self._seen = tables
         self._prices = {c.model: c for plan in plans.values() for c in plan.candidates}
         digest = hashlib.blake2b(self._base, digest_size=16)
-        digest.update(msgspec.json.encode(plans, order="deterministic"))
+        digest.update(msgspec.json.encode(tables, order="deterministic"))
         self._version = digest.hexdigest()
 
 

@@ -32,6 +32,9 @@ LOOK_EVERY: Final = 2.0  # seconds between two looks at the file
 WARM_EVERY: Final = 10.0  # seconds: less than the time for which most hosts keep a silent connection
 
 
+Tables = tuple[Mapping[str, Plan], Mapping[str, CascadePlan]]
+
+
 class Meter(RouteMeter, CascadeMeter, Protocol):
     """What both report."""
 
@@ -83,9 +86,9 @@ class Routebook:
         }
 
     @property
-    def plans(self) -> Mapping[str, Plan]:
-        """What the routes are made from; replaced whole."""
-        return self._plans
+    def tables(self) -> Tables:
+        """What routes and cascades are made from; replaced whole."""
+        return self._plans, self._cascades
 
     async def find(self, model: str) -> tuple[Provider, str]:
         """What a candidate stands for: another route, or a host that is asked once, since the route counts the tries."""
