@@ -47,12 +47,16 @@ class Tally:
         self.asked: dict[str, int] = {}
         self.failures: list[tuple[str, str]] = []
         self.states: dict[str, str] = {}
+        self.continuations: list[tuple[str, str]] = []
 
     def tried(self, route, model):
         self.asked[model] = self.asked.get(model, 0) + 1
 
     def try_failed(self, route, model, code):
         self.failures.append((model, code))
+
+    def continued(self, route, model, result):
+        self.continuations.append((model, result))
 
     def breaker(self, model, state):
         self.states[model] = state

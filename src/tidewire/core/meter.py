@@ -53,6 +53,9 @@ class RouteMeter(Protocol):
 
     def try_failed(self, route: str, model: str, code: str) -> None: ...
 
+    def continued(self, route: str, model: str, result: str) -> None:
+        """This candidate was to go on with an answer that broke off. result: whole, failed or unjoinable."""
+
     def breaker(self, model: str, state: str) -> None:
         """state: closed, half_open or open."""
 

@@ -1,6 +1,6 @@
-"""A route: a name that several models answer to. Before the first token, one candidate after another is tried.
+"""A route: a name that several models answer to. One candidate after another is tried; after the first token, to go on.
 
-What it keeps: content is never asked for a second time once some has passed; tries beyond the first stay within the
+What it keeps: content that has passed is never said a second time; tries beyond the first stay within the
 budget; none begins that is not likely to speak before the deadline.
 """
 
@@ -18,6 +18,7 @@ from tidewire.core.ports import ModelInfo, Provider, Sink
 from tidewire.core.request import Request
 from tidewire.routing.budget import Budget
 from tidewire.routing.choose import prefix, ranked
+from tidewire.routing.continuation import Unbroken, continuable
 from tidewire.routing.health import Healths
 from tidewire.routing.hedge import Hedges, race
 from tidewire.routing.table import Candidate, Needs, Plan, lacks, needs
@@ -94,7 +95,9 @@ class _Answering:
     def __init__(self, route: Route, request: Request, sink: Sink) -> None:
         self._route = route
         self._request = request
-        self._sink = Numbered(sink)
+        lasting = route.plan.continuations > 0 and continuable(request)
+        self._unbroken = Unbroken(sink, request) if lasting else None
+        self._sink = Numbered(self._unbroken or sink)
         self._now = route.clock
         began = self._now()
         self._deadline = began + min(request.time_limit or route.limit, route.limit)
@@ -184,13 +187,51 @@ class _Answering:
         except TidewireError as error:
             self._tries += self._sink.n > before or not isinstance(error, BadRequest)
             if error.begun:
-                raise
+                await self._go_on(candidate, error)
+                return True
             if isinstance(error, BadRequest) and error.kind == "unsupported_value" and self._sink.n == before:
                 self._unsaid = error  # no host was asked: what this one's protocol cannot say, another's may
                 return False
             self._remember(candidate, error)
             return False
         return True
+
+    async def _go_on(self, candidate: Candidate, error: TidewireError) -> None:
+        """Candidates say the rest of an answer that broke off: others first. Raises `error` where none can."""
+        route, unbroken = self._route, self._unbroken
+        if unbroken is None:
+            raise error
+        others = [*self._left, candidate]
+        cut: TidewireError = error
+        unbroken.cut()
+        for _ in range(route.plan.continuations):
+            whom = next((c for c in others if route.healths[c.model].breaker.allows(self._now())), None)
+            if whom is None or not unbroken.may_go_on(cut) or not self._in_time(whom, 0.0):
+                break
+            asked = unbroken.question(whom)
+            if asked is None:
+                unbroken.finish("length")
+                return
+            if not route.budget.take(self._now()):
+                break
+            others = [*(c for c in others if c is not whom), whom]
+            self._request, self._sink.reason = asked, "continuation"
+            try:
+                provider, name = await route.find(whom.model)
+                wait = min(route.plan.first_token_s, self._deadline - self._now())
+                async with unbroken.joined():
+                    await self._ask(whom, provider, name, wait)
+            except TidewireError as again:
+                if again.begun:
+                    cut = again
+                lost = unbroken.lost is not None
+                unbroken.cut()
+                route.meter.continued(route.name, whom.model, "unjoinable" if lost else "failed")
+                continue
+            route.meter.continued(route.name, whom.model, "whole")
+            return
+        if not unbroken.end_with_calls():
+            raise error
 
     async def _ask(self, candidate: Candidate, provider: Provider, name: str, wait: float) -> None:
         """One candidate; and, where the first of all is late and the route hedges, a second one beside it."""

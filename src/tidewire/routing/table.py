@@ -65,6 +65,14 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     retry_share: Annotated[
         float, Meta(ge=0, le=1, description="Tries beyond the first, as a share of the requests of the last minutes.")
     ] = 0.2
+    continuations: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=10,
+            description="Times that another candidate goes on with an answer that broke off; 0: such an answer fails.",
+        ),
+    ] = 0
     first_token_s: Annotated[
         Seconds, Meta(description="A try without its first token by then is given up, and the next begins.")
     ] = 30.0

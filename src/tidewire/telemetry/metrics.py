@@ -62,6 +62,7 @@ class Metrics(Collector):
         self.overruns: Counter[str] = Counter()
         self.tries: Counter[tuple[str, str]] = Counter()
         self.try_failures: Counter[tuple[str, str, str]] = Counter()
+        self.continuations: Counter[tuple[str, str]] = Counter()
         self.breakers: dict[str, str] = {}
         self.dials: dict[str, float] = {}
         self.cascades: Counter[tuple[str, str]] = Counter()
@@ -142,6 +143,9 @@ class Metrics(Collector):
     def try_failed(self, route: str, model: str, code: str) -> None:
         self.try_failures[route, model, self._code(code)] += 1
 
+    def continued(self, route: str, model: str, result: str) -> None:
+        self.continuations[route, result] += 1
+
     def breaker(self, model: str, state: str) -> None:
         self.breakers[model] = state
 
@@ -196,6 +200,7 @@ class Metrics(Collector):
         yield _counter("tidewire_refusals", "Requests refused before a stream began.", ("code",), self.refusals)
         yield _counter("tidewire_over_budget", "Streams with a term over budget.", ("term",), self.overruns)
         yield _counter("tidewire_route_tries", "Requests that routes sent.", ("route", "model"), self.tries)
+        yield _counter("tidewire_route_continuations", "Answers gone on with.", ("route", "result"), self.continuations)
         yield _counter(
             "tidewire_route_failures", "Those of them that failed.", ("route", "model", "code"), self.try_failures
         )
