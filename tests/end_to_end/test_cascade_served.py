@@ -89,6 +89,48 @@ async def test_the_openai_client_has_the_draft_or_waits(tmp_path, without, text,
         assert len(big.calls) == 2 * asked
 
 
+MESSAGES = [{"role": "user", "content": "What is Rome?"}]
+SAID = {"role": "user", "id": "m1", "content": "What is Rome?"}
+ELSEWHERE = {
+    "/v1/messages": {"model": "sharp", "messages": MESSAGES, "max_tokens": 1000, "stream": True},
+    "/v1/responses": {"model": "sharp", "input": "What is Rome?", "stream": True},
+    "/v2/chat": {"model": "sharp", "messages": MESSAGES, "stream": True},
+    "/ollama/api/chat": {"model": "sharp", "messages": MESSAGES},
+    "/v1beta/models/sharp:streamGenerateContent": {
+        "contents": [{"role": "user", "parts": [{"text": "What is Rome?"}]}]
+    },
+    "/model/sharp/converse-stream": {"messages": [{"role": "user", "content": [{"text": "What is Rome?"}]}]},
+    "/agui": {
+        "threadId": "t",
+        "runId": "r",
+        "messages": [SAID],
+        "tools": [],
+        "context": [],
+        "state": {},
+        "forwardedProps": {"model": "sharp"},
+    },
+    "/api/chat": {
+        "id": "c",
+        "model": "sharp",
+        "messages": [{"id": "m1", "role": "user", "parts": [{"type": "text", "text": "What is Rome?"}]}],
+    },
+}
+
+
+@pytest.mark.parametrize("path", ELSEWHERE)
+async def test_in_every_other_dialect_the_setting_decides(tmp_path, path):
+    for without, word, other in (("draft", b"Tibre", b"Tiber"), ("wait", b"Tiber", b"Tibre")):
+        async with (
+            Upstream(says(*DRAFT)) as small,
+            Upstream(says(*BETTER)) as big,
+            behind(tmp_path / without, small, big, without_edits=without) as served,
+        ):
+            status, _, body = await served.ask("POST", path, ELSEWHERE[path])
+            assert status == 200, body
+            assert word in body
+            assert other not in body
+
+
 async def test_a_native_client_may_say_that_it_cannot_take_back_text(tmp_path):
     async with Upstream(says(*DRAFT)) as small, Upstream(says(*BETTER)) as big, behind(tmp_path, small, big) as served:
         for more, headers in (({"edits": False}, {}), ({}, {"accept": "text/plain"})):

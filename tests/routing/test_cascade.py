@@ -226,6 +226,15 @@ def test_a_refinement_that_fails_is_taken_back_and_the_client_is_told(batches):
     virtually(work())
 
 
+def test_a_refinement_beyond_the_token_limit_is_taken_back():
+    async def work():
+        for most, text in ((len(BETTER) // 5 + 1, BETTER), (5, DRAFT)):
+            cup = await asked(cascade(Speaker("draft", said(DRAFT)), Speaker("better", said(BETTER))), max_tokens=most)
+            assert text_of(cup.events) == text
+
+    virtually(work())
+
+
 def test_a_refinement_is_over_before_the_deadline_of_its_stream():
     async def work():
         loop = asyncio.get_running_loop()

@@ -60,7 +60,7 @@ def test_each_rule_can_be_left_out_and_phrases_added():
 def test_long_and_hostile_texts_are_looked_at_in_bounds():
     for text in ("class " * 200_000, "$" * 1_000_000, "-" * 1_000_000, "1 " * 500_000, "I'm not " * 100_000):
         by_rule(Rules(), question(text), text[:131_072])
-        assert len(put(question(text), text, "j", whole=True).question) < 2 * judge.SHOWN + 200
+        assert len(put(question(text), text, whole=True).question) < 2 * judge.SHOWN + 200
 
 
 @pytest.mark.parametrize(

@@ -156,7 +156,7 @@ class _Answering:
         """None: no verdict, or not in time."""
         try:
             async with asyncio.timeout(min(self._plan.judge_s, max(0.0, self._deadline - self._now()))):
-                asked = judge.put(self._request, self._draft.text, "", whole=whole)
+                asked = judge.put(self._request, self._draft.text, whole=whole)
                 await self._ask(self._plan.judge, asked, self._judged)
         except (TidewireError, TimeoutError):
             return None
@@ -192,7 +192,7 @@ class _Answering:
         try:
             async with asyncio.timeout(self._left()):
                 await self._ask(self._plan.refine, self._better(), better)
-            problem = better.problem
+            problem = better.problem or self._too_long(better)
         except TimeoutError:
             problem = "it took too long"
         except TidewireError as error:
@@ -246,6 +246,11 @@ class _Answering:
             ],
             tool_choice="none" if request.tools else request.tool_choice,
         )
+
+    def _too_long(self, better: Heard) -> str:
+        """A host that does not keep the token limit itself: a stage would keep it for a text that is no edit."""
+        most = self._request.max_tokens
+        return f"it took more than {most} tokens" if most is not None and better.tally.deltas > most else ""
 
     def _left(self) -> float:
         return max(0.0, min(self._plan.refine_s, self._deadline - self._now()))

@@ -94,12 +94,12 @@ def asks_json(request: Request) -> bool:
     return (request.response_format or {}).get("type") in ("json_object", "json_schema")
 
 
-def put(request: Request, draft: str, model: str, *, whole: bool) -> Request:
-    """The question for the judge model. whole: the draft is at its end."""
+def put(request: Request, draft: str, *, whole: bool) -> Request:
+    """The question for the judge model, which whoever asks it fills in. whole: the draft is at its end."""
     state = "" if whole else " (it is still being written)"
     text = f"<question>\n{request.question[-SHOWN:]}\n</question>\n<draft>{state}\n{draft[:SHOWN]}\n</draft>\nKEEP or REFINE?"
     return Request(
-        model=model,
+        model="",
         tenant=request.tenant,
         max_tokens=WORDS,
         messages=[Message(role="system", content=[Text(_ROLE)]), Message(role="user", content=[Text(text)])],
