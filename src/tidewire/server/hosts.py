@@ -10,6 +10,7 @@ import msgspec
 
 from tidewire.core.errors import SettingsError
 from tidewire.core.ports import Speaker
+from tidewire.dialects import prompt_markers
 from tidewire.dialects.anthropic_host import VERSION, MessagesHost
 from tidewire.dialects.azure_openai_host import AzureHost
 from tidewire.dialects.bedrock_host import ConverseHost
@@ -129,6 +130,30 @@ HOSTS: Final[dict[str, HostKind]] = {
 }
 
 
+# Kinds whose hosts keep the beginning of a prompt where it is marked.
+MARKS: Final[dict[str, prompt_markers.Mark]] = {
+    "anthropic": prompt_markers.anthropic,
+    "bedrock-invoke": prompt_markers.anthropic,
+    "bedrock": prompt_markers.converse,
+    "openai": prompt_markers.cache_key,
+    "azure": prompt_markers.cache_key,
+    "openai-responses": prompt_markers.cache_key,
+    "vllm": prompt_markers.cache_salt,
+}
+
+
+def _speaker(kind: str, name: str, given: s.Provider) -> Speaker:
+    speaker = HOSTS[kind].speaker(given)
+    if not given.prompt_markers:
+        return speaker
+    if kind not in MARKS:
+        raise SettingsError(
+            f"providers.{name}.prompt_markers is true, and hosts of kind {kind!r} take no marks; those that do are {', '.join(MARKS)}",
+            param=f"providers.{name}.prompt_markers",
+        )
+    return prompt_markers.Marked(speaker, MARKS[kind])
+
+
 def hosted(kind: str, name: str, given: s.Provider, note: str = "") -> Hosted:
     """The provider for a row. Raises SettingsError for what is missing."""
     row = HOSTS[kind]
@@ -143,7 +168,7 @@ def hosted(kind: str, name: str, given: s.Provider, note: str = "") -> Hosted:
     return row.provider(
         name,
         given.base_url or (row.base_url if isinstance(row.base_url, str) else row.base_url(given)),
-        row.speaker(given),
+        _speaker(kind, name, given),
         others={OpenAIImages.name: ImagesHost()} if row.images else None,
         headers={**given.headers, **(row.keyed(key) if key else {})},
         secrets=[key] if key else [],

@@ -216,6 +216,13 @@ class Provider(Group, frozen=True):
     background: Annotated[
         bool, Meta(description="Answers go on at the host without a connection, where it can (openai-responses).")
     ] = False
+    prompt_markers: Annotated[
+        bool,
+        Meta(
+            description="Mark prompts for the host's own cache, where the client has not: anthropic, bedrock, bedrock-invoke, openai, "
+            "azure, openai-responses, vllm."
+        ),
+    ] = False
     proxy: Annotated[str, Meta(description="HTTP proxy; none: HTTPS_PROXY and NO_PROXY of the environment.")] = ""
     ca_file: Annotated[str, Meta(description="Certificates to trust (PEM file); none: the system's.")] = ""
 
