@@ -11,8 +11,10 @@ import pytest
 from played import Cup, Tally, attempts, plan, question, refusal, route, virtually
 
 from tidewire.core.errors import UpstreamError
-from tidewire.core.events import Attempt, Delta, Finish, PartEnded, PartStarted, Usage
+from tidewire.core.events import Attempt, Delta, Finish, Notice, PartEnded, PartStarted, Usage
 from tidewire.core.request import Text, Tool
+from tidewire.routing.health import Healths
+from tidewire.routing.hedge import Hedges
 from tidewire.routing.overlap import Seam, anchor
 from tidewire.routing.table import Candidate
 
@@ -232,6 +234,64 @@ def test_a_model_that_begins_anew_with_other_words_is_let_go_of():
         assert error.kind == "upstream_cut"
         assert said.startswith(cup.text)
         assert tally.continuations == [("b", "unjoinable")]
+
+    virtually(run())
+
+
+def test_calls_that_the_client_has_are_kept_and_others_are_not_given_to_it():
+    async def run():
+        calls = [("t0", '{"q": 1}'), ("t1", '{"q": 2}')]
+        model = Model("a", random.Random(1), "", calls, habit="obeys", breaks=4)  # in the second call
+        other = Model("b", random.Random(1), "", [("t0", '{"q": 9}'), ("t1", '{"q": 2}')], habit="obeys")
+        cup, tally = Cup(), Tally()
+        await route(plan("a", "b", continuations=1), [model, other], tally=tally).answer(question(), cup)
+        assert told_by(cup.events) == [("tool_call", "t0", '{"q": 1}')]
+        assert cup.events[-1].reason == "tool_calls"
+        assert [e.code for e in cup.events if isinstance(e, Notice)] == ["calls_cut"]
+        assert tally.continuations == [("b", "unjoinable")]
+
+    virtually(run())
+
+
+def test_the_winner_of_a_hedge_may_be_cut_too():
+    async def run():
+        text = prose(random.Random(5))
+        slow = Model("a", random.Random(1), text, [], habit="obeys")
+        quick = Model("b", random.Random(1), text, [], habit="obeys", breaks=20)
+        last = Model("c", random.Random(1), text, [], habit="obeys")
+        at_once, late = slow.answer, asyncio.sleep
+
+        async def answer(request, sink):
+            await late(5 if len(slow.asked) == 0 else 0)
+            await at_once(request, sink)
+
+        slow.answer = answer
+        healths, hedges = Healths(), Hedges(1.0)
+        for _ in range(20):
+            healths["a"].spoke(0.1, 0.0)
+            hedges.request()
+        over = route(plan("a", "b", "c", continuations=1, hedge_share=1.0), [slow, quick, last], healths=healths)
+        over.hedges = hedges
+        cup = Cup()
+        await over.answer(question(), cup)
+        assert told_by(cup.events) == [("text", None, text)]
+        assert [reason for _, _, reason in attempts(cup)][-2:] == ["hedge", "continuation"]
+        assert [(m, healths[m].breaker.state(10.0)) for m in "abc"] == [(m, "closed") for m in "abc"]
+
+    virtually(run())
+
+
+def test_cuts_count_for_the_breaker_of_the_host_that_broke_off():
+    async def run():
+        healths, text = Healths(), prose(random.Random(5))
+        for _ in range(12):
+            broken = Model("a", random.Random(1), text, [], habit="obeys", breaks=9)
+            well = Model("b", random.Random(1), text, [], habit="obeys")
+            cup = Cup()
+            await route(plan("a", "b", continuations=1), [broken, well], healths=healths).answer(question(), cup)
+            assert told_by(cup.events) == [("text", None, text)]
+        assert not healths["a"].breaker.allows(asyncio.get_running_loop().time())
+        assert healths["b"].breaker.allows(asyncio.get_running_loop().time())
 
     virtually(run())
 

@@ -2,7 +2,7 @@
 
     python tests/simulation/worlds.py [--worlds 20000] [--from 0]
 
-A world is a log, a desk, two to four hosts, plain or behind a route that falls back and hedges, and a dozen questions. `live`
+A world is a log, a desk, two to four hosts, plain or behind a route that falls back, hedges and goes on, and a dozen questions. `live`
 raises AssertionError for what never may be: an event lost, doubled or out of order, a stream without its one end, text of two
 hosts mixed, a budget overdrawn, a task or a call at a host left over.
 """
@@ -63,8 +63,8 @@ class Host:
         self._median = median
         self._sigma = sigma
 
-    def word(self, n: int) -> str:
-        return f"{self.name}.{n} "
+    def word(self, n: int, name: str = "") -> str:
+        return f"{name or self.name}.{n} "
 
     async def answer(self, request: Any, sink: Any) -> None:
         rng = self._rng
@@ -81,6 +81,9 @@ class Host:
             if fault == "later":
                 raise UpstreamError("it is busy", code="upstream_error", retry_after=rng.choice([None, 0.2, 60.0]))
             sink.feed([PartStarted(part=0, kind="text")])
+            last = request.messages[-1]
+            given = last.text.split() if last.role == "assistant" else []  # what it is to go on from
+            name = given[0].partition(".")[0] if given else self.name
             for n in range(words):
                 if n == breaks and fault in ("after", "cut"):
                     if fault == "cut":
@@ -88,7 +91,7 @@ class Host:
                     raise UpstreamError("the connection was reset", code="upstream_cut")
                 if n == breaks and fault == "stall":
                     await asyncio.get_running_loop().create_future()
-                sink.feed([Delta(part=0, text=self.word(n))])
+                sink.feed([Delta(part=0, text=self.word(len(given) + n, name))])
                 if rng.random() < 0.7:
                     await asyncio.sleep(rng.expovariate(50))
                 if sink.full:
@@ -125,7 +128,8 @@ class World:
         loop = asyncio.get_running_loop()
         before = asyncio.all_tasks()
         plan = Plan(
-            candidates=[Candidate(model=name) for name in self.hosts],
+            candidates=[Candidate(model=name, prefill="assistant") for name in self.hosts],
+            continuations=self.rng.choice([0, 1, 3]),
             choose=self.rng.choice(["latency", "order", "weights"]),
             retry_share=RETRIES,
             hedge_share=self.hedges.share,
