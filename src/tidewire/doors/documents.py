@@ -207,7 +207,8 @@ def _location(call: Call) -> str:
 
 
 def _media(call: Call) -> str:
-    return call.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind: str = call.headers.get("content-type", "")
+    return kind.partition(";")[0].strip().lower()
 
 
 def _wait(call: Call, otherwise: str) -> tuple[bool, float] | None:
