@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from end_to_end.conftest import played
+from serving import serving
+from tidewire.server.tools_settings import Tools
+
 HERE = Path(__file__).parent / "ai_sdk"
 
 
@@ -80,6 +84,24 @@ async def test_a_client_tool_is_called_and_its_result_continues_the_same_message
     assert tool["state"] == "output-available"
     assert tool["input"] == {"place": "Paris", "unit": "celsius"}
     assert parts[-1]["type"] == "text"
+
+
+def weather(place: str, unit: str) -> dict[str, str]:
+    """The weather of a place."""
+    return {"place": place, "unit": unit, "sky": "clear"}
+
+
+async def test_a_tool_that_the_server_runs_is_shown_and_the_client_is_not_asked_to(npm_packages, tmp_path):
+    npm_packages(HERE)
+    async with serving(tmp_path, tools={"weather": Tools(function=f"{__name__}:weather")}) as tidewire:
+        seen = await played(HERE, tidewire.url, "served")
+    assert (seen["asked"], seen["error"]) == (0, None)
+    assert [m["role"] for m in seen["messages"]] == ["user", "assistant", "user", "assistant"]
+    parts = seen["messages"][1]["parts"]
+    assert [p["type"] for p in parts] == ["step-start", "text", "dynamic-tool", "step-start", "text"]
+    tool = parts[2]
+    assert (tool["toolName"], tool["state"], tool["providerExecuted"]) == ("weather", "output-available", True)
+    assert tool["output"] == {"place": "Paris", "unit": "celsius", "sky": "clear"}
 
 
 async def test_a_failure_is_shown_and_what_was_said_is_kept(play):

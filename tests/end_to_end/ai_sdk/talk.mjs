@@ -1,6 +1,6 @@
 // node talk.mjs <address> <scenario>: plays one scenario with the real transports and prints what a user would see, as JSON.
 import { WorkflowChatTransport } from '@ai-sdk/workflow/client';
-import { AbstractChat, DefaultChatTransport, readUIMessageStream } from 'ai';
+import { AbstractChat, DefaultChatTransport, lastAssistantMessageIsCompleteWithToolCalls, readUIMessageStream } from 'ai';
 
 const [address, scenario] = process.argv.slice(2);
 const api = `${address}/api/chat`;
@@ -162,6 +162,19 @@ const scenarios = {
     await chat.sendMessage({ text: 'sim: tool=weather tokens=6 ttft_ms=0 interval_ms=0' });
     while (chat.status !== 'ready') await new Promise(r => setTimeout(r, 2));
     return { messages: chat.messages };
+  },
+
+  async served() {
+    let asked = 0;
+    const chat = new Chat({
+      id: 'chat-6',
+      transport: new DefaultChatTransport({ api }),
+      sendAutomaticallyWhen: lastAssistantMessageIsCompleteWithToolCalls,
+      onToolCall: () => { asked += 1; },
+    });
+    await chat.sendMessage({ text: 'sim: tool=weather tokens=6 ttft_ms=0 interval_ms=0' });
+    await chat.sendMessage({ text: FAST });
+    return { messages: chat.messages, asked, error: chat.error?.message ?? null };
   },
 
   async fails() {
