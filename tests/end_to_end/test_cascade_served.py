@@ -15,6 +15,7 @@ from tidewire.core.errors import SettingsError
 from tidewire.core.events import Edit
 from tidewire.routing.cascade_plan import CascadePlan, Member
 from tidewire.routing.table import Candidate, Plan
+from tidewire.server.cache_settings import Cache
 from tidewire.server.settings import Provider, Settings, check
 from upstream import Upstream, chat, refuses, says
 
@@ -29,7 +30,9 @@ def sharp(**more):
 
 
 def behind(tmp_path, small, big, **more):
-    return serving(tmp_path, hosts={"small": small.url + "/v1", "big": big.url + "/v1"}, cascades=sharp(**more))
+    served = {"cache": more.pop("cache")} if "cache" in more else {}
+    hosts = {"small": small.url + "/v1", "big": big.url + "/v1"}
+    return serving(tmp_path, hosts=hosts, cascades=sharp(**more), **served)
 
 
 async def test_a_native_client_has_the_better_text_in_every_form_and_a_resumed_one_the_same_events(tmp_path):
@@ -165,6 +168,21 @@ async def test_a_stop_in_the_middle_of_it_closes_the_stronger_model(tmp_path):
         answer = json.loads(body)
         assert answer["status"] == "cancelled"
         assert answer["text"] == "Rome is old. I know of its river, the Tiber. It has hills."
+
+
+async def test_a_bettered_answer_is_given_again_with_its_edits(tmp_path):
+    async with (
+        Upstream(says(*DRAFT)) as small,
+        Upstream(says(*BETTER)) as big,
+        behind(tmp_path, small, big, cache=Cache(answers="all")) as served,
+    ):
+        for _ in range(2):
+            _, _, body = await served.ask("POST", "/v1/streams", ASKED, accept="application/json")
+            assert json.loads(body)["text"] == "".join(BETTER)
+            await asyncio.sleep(0.05)
+        _, _, body = await served.ask("POST", "/v1/chat/completions", {"model": "sharp", "messages": MESSAGES})
+        assert json.loads(body)["choices"][0]["message"]["content"] == "".join(DRAFT)
+        assert len(big.calls) == 1
 
 
 async def test_a_cascade_over_routes(tmp_path):
