@@ -1,0 +1,288 @@
+"""The index in memory, kept in step with a store: what it knows of each chunk, its words, its vectors.
+
+It is filled in the background, words before vectors, and answers meanwhile with what is there. From then on it follows the
+store's changes. One thread changes the engines; searches have threads of their own, and all engines let go of the interpreter
+while they search.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, Literal, Protocol, TypeVar
+
+from tidewire.retrieval.engines.lexical import Lexical
+from tidewire.retrieval.engines.place import Place
+from tidewire.retrieval.ports import Change, Filter, Row, Scored, Store, Vector
+
+log = logging.getLogger("tidewire.retrieval")
+
+T = TypeVar("T")
+SEARCHERS: Final = 2  # threads: more cores than that are seldom free
+AGAIN: Final = 1.0  # seconds until a store that failed is asked again
+CATCH_UP: Final = 200  # changes taken in at once
+
+
+class Dense(Protocol):
+    """The vectors of one namespace and encoder."""
+
+    def put(self, chunk: int, vector: Vector, place: Place) -> None: ...
+
+    def remove(self, chunk: int) -> None: ...
+
+    def search(
+        self, vector: bytes, limit: int, which: Filter, readers: set[int], sources: set[int] | None
+    ) -> list[Scored]: ...
+
+
+class MemoryIndex:
+    """A `retrieval.ports.Index`. matrix: makes the vectors' engine for so many dimensions; None: words alone.
+
+    encoders: names whose vectors are loaded; the first is the one that `visible(full=True)` waits for.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        words: Lexical,
+        matrix: Callable[[int], Dense] | None = None,
+        encoders: Sequence[str] = (),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._words = words
+        self._matrix = matrix
+        self._encoders = tuple(encoders) if matrix is not None else ()
+        self._clock = clock
+        self._places: dict[int, Place] = {}
+        self._matrices: dict[tuple[str, str], Dense] = {}
+        self._counts: dict[str, int] = {}  # chunks by namespace
+        self._epochs: dict[str, int] = {}
+        self._readers: dict[tuple[str, ...], int] = {(): 0}
+        self._sources: dict[str, int] = {"": 0}
+        self._unseen: dict[int, int] = {}  # chunks without a vector of the first encoder: the change that brought them
+        self._seq = 0
+        self._last = 0  # the store's, as far as heard
+        self._behind_since = 0.0
+        self._ready: Literal["empty", "lexical", "full"] = "empty"
+        self._changing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="index-writer")
+        self._searching = ThreadPoolExecutor(max_workers=SEARCHERS, thread_name_prefix="index-search")
+        self._news = asyncio.Event()
+        self._moved = asyncio.Condition()
+        self._task: asyncio.Task[None] | None = None
+        self.on_change: Callable[[Change], None] = _nothing
+
+    async def start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._follow())
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait((self._task,))
+        await self._change(self._words.close)
+        self._changing.shutdown()
+        self._searching.shutdown()
+
+    # Searching
+
+    async def lexical(self, namespace: str, query: str, limit: int, which: Filter) -> list[Scored]:
+        found = await self._search(lambda: self._words.search(namespace, query, limit, which))
+        return [pair for pair in found if pair[0] in self._places]
+
+    async def dense(self, namespace: str, encoder: str, vector: bytes, limit: int, which: Filter) -> list[Scored]:
+        matrix = self._matrices.get((namespace, encoder))
+        if matrix is None or limit < 1:
+            return []
+        readers = {number for names, number in self._readers.items() if not names or not which.groups.isdisjoint(names)}
+        sources = {self._sources.get(name, -1) for name in which.sources} if which.sources else None
+        found = await self._search(lambda: matrix.search(vector, limit, which, readers, sources))
+        return [pair for pair in found if pair[0] in self._places]
+
+    async def rarity(self, namespace: str, terms: Sequence[str]) -> dict[str, float]:
+        total = self._counts.get(namespace, 0)
+
+        def look() -> dict[str, float]:
+            return {term: math.log(1 + total / (1 + self._words.holding(namespace, term))) for term in terms}
+
+        return await self._search(look)
+
+    def count(self, namespace: str) -> int:
+        """Chunks that can be found."""
+        return self._counts.get(namespace, 0)
+
+    def live(self, namespace: str, chunk: int, now: float) -> bool:
+        place = self._places.get(chunk)
+        return place is not None and place.namespace == namespace and place.expires > now
+
+    # How far it is
+
+    @property
+    def ready(self) -> Literal["empty", "lexical", "full"]:
+        return self._ready
+
+    def epoch(self, namespace: str) -> int:
+        return self._epochs.get(namespace, 0)
+
+    def lag(self) -> tuple[int, float]:
+        behind = self._last - self._seq
+        return behind, self._clock() - self._behind_since if behind else 0.0
+
+    async def visible(self, seq: int, *, full: bool = False, within: float = 10.0) -> bool:
+        def there() -> bool:
+            return self._seq >= seq and not (full and self._encoders and any(n <= seq for n in self._unseen.values()))
+
+        try:
+            async with asyncio.timeout(within), self._moved:
+                await self._moved.wait_for(there)
+        except TimeoutError:
+            return False
+        return True
+
+    # Following the store
+
+    async def _follow(self) -> None:
+        leave = self._store.listen(self._news.set)
+        try:
+            while True:
+                try:
+                    if self._ready == "empty":
+                        await self._fill()
+                    self._news.clear()
+                    await self._catch_up()
+                    if self._ready == "lexical":
+                        await self._fill_vectors()
+                    await self._rest()
+                except Exception:  # supervisor boundary: what is in memory is searched until the store is back
+                    log.exception("the index cannot follow the documents; trying again")
+                    await asyncio.sleep(AGAIN)
+        finally:
+            leave()
+
+    async def _rest(self) -> None:
+        """Until there is news. What was added is folded in while nothing happens."""
+        while not self._news.is_set():
+            due = self._words.due
+            if due is None:
+                await self._news.wait()
+                return
+            try:
+                async with asyncio.timeout(due):
+                    await self._news.wait()
+            except TimeoutError:
+                await self._change(self._words.fold)
+
+    async def _fill(self) -> None:
+        """All chunks, from the beginning."""
+        self._last = self._seq = await self._store.seq()
+        for namespace in await self._store.namespaces():
+            self._epochs[namespace] = await self._store.epoch(namespace)
+        async for rows in self._store.rows():
+            await self._add(rows, self._seq)
+        self._ready = "lexical"
+        await self._tell()
+
+    async def _fill_vectors(self) -> None:
+        for encoder in self._encoders:
+            async for vectors in self._store.vectors(encoder):
+                await self._change(functools.partial(self._put_vectors, encoder, vectors))
+        self._ready = "full"
+        await self._tell()
+
+    async def _catch_up(self) -> None:
+        while True:
+            self._last = await self._store.seq()
+            if self._last == self._seq:
+                return
+            self._behind_since = self._behind_since if self._last - self._seq > 1 else self._clock()
+            changes = await self._store.changes(self._seq, CATCH_UP)
+            if not changes or changes[0].seq != self._seq + 1:
+                await self._begin_anew()
+                return
+            for change in changes:
+                await self._take(change)
+                self._seq = change.seq
+                self._epochs[change.namespace] = change.epoch
+                self.on_change(change)
+            await self._tell()
+
+    async def _begin_anew(self) -> None:
+        """It was away for longer than the store remembers."""
+        log.warning("the index is made anew: it was too far behind", extra={"seq": self._seq})
+        for chunk, place in list(self._places.items()):
+            await self._drop(place.namespace, [chunk])
+        self._ready = "empty"
+        self._news.set()
+
+    async def _take(self, change: Change) -> None:
+        if change.removed:
+            await self._drop(change.namespace, change.removed)
+        if change.added:
+            new = [chunk for chunk in change.added if chunk not in self._places]
+            rows = await self._store.fetch(change.namespace, new)
+            await self._add([(change.namespace, row) for row in rows.values()], change.seq)
+            for encoder in self._encoders:
+                vectors = await self._store.vectors_of(encoder, new)
+                await self._change(functools.partial(self._put_vectors, encoder, list(vectors.items())))
+        if change.vectors and change.encoder in self._encoders:
+            vectors = await self._store.vectors_of(change.encoder, change.vectors)
+            await self._change(functools.partial(self._put_vectors, change.encoder, list(vectors.items())))
+
+    async def _add(self, rows: Sequence[tuple[str, Row]], seq: int) -> None:
+        new = [pair for pair in rows if pair[1].chunk not in self._places]
+        await self._change(lambda: self._words.add(new))
+        for namespace, row in new:
+            readers = self._readers.setdefault(row.readers, len(self._readers))
+            source = self._sources.setdefault(row.source, len(self._sources))
+            self._places[row.chunk] = Place(namespace, row.published, row.expires, readers, source)
+            self._counts[namespace] = self._counts.get(namespace, 0) + 1
+            if self._encoders:
+                self._unseen[row.chunk] = seq
+
+    async def _drop(self, namespace: str, chunks: Sequence[int]) -> None:
+        """From here on they are not found, whatever the engines say."""
+        known = [chunk for chunk in chunks if self._places.pop(chunk, None) is not None]
+        self._counts[namespace] = self._counts.get(namespace, 0) - len(known)
+        for chunk in known:
+            self._unseen.pop(chunk, None)
+
+        def forget() -> None:
+            self._words.remove([(namespace, chunk) for chunk in known])
+            for (space, _), matrix in list(self._matrices.items()):
+                if space == namespace:
+                    for chunk in known:
+                        matrix.remove(chunk)
+
+        await self._change(forget)
+
+    def _put_vectors(self, encoder: str, vectors: Sequence[tuple[int, Vector]]) -> None:
+        """On the thread that changes."""
+        assert self._matrix is not None
+        for chunk, vector in vectors:
+            place = self._places.get(chunk)
+            if place is None:
+                continue
+            key = (place.namespace, encoder)
+            matrix = self._matrices.get(key)
+            if matrix is None:
+                matrix = self._matrices[key] = self._matrix(len(vector.data))
+            matrix.put(chunk, vector, place)
+            if encoder == self._encoders[0]:
+                self._unseen.pop(chunk, None)
+
+    async def _tell(self) -> None:
+        async with self._moved:
+            self._moved.notify_all()
+
+    async def _change(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._changing, work)
+
+    async def _search(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._searching, work)
+
+
+def _nothing(change: Change) -> None: ...

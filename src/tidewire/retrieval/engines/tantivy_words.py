@@ -1,0 +1,236 @@
+"""Words by tantivy, in memory: one writer, touched by one thread only (a second one makes it fail for good).
+
+What was added since the last commit is searched beside it, by the same formula (BM25, k1 1.2, b 0.75) and the same analysis, so that
+a put can be found at once without a commit for each: `fold` commits when it is worth it. What was removed is left out of every
+answer from then on, and of the index with the next commit.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import tantivy
+from tantivy import FieldType, Occur, Query, SchemaBuilder, TextAnalyzerBuilder, Tokenizer
+from tantivy import Filter as Fold
+
+from tidewire.retrieval.engines.lexical import FIELDS, WEIGHTS, asked, columns
+from tidewire.retrieval.ports import Filter, Row, Scored
+
+ANALYSIS: Final = "prose"
+HEAP: Final = 32 * 1024 * 1024  # bytes that the writer may hold before it makes a segment by itself
+K1: Final = 1.2
+B: Final = 0.75
+FRESH: Final = 512  # rows that are searched in Python; more are committed at once
+EVERY: Final = 0.25  # seconds between two commits, where rows keep coming
+PAUSE: Final = 64  # rows that are analysed before other threads have a turn
+ALL: Final = "*"  # stands for everybody among the readers
+
+
+class _FreshRow:
+    """A row that is not committed yet: how often each word stands in each field, and what a filter asks."""
+
+    __slots__ = ("counts", "expires", "lengths", "namespace", "published", "readers", "source")
+
+    def __init__(self, namespace: str, row: Row, analyse: Callable[[str], list[str]]) -> None:
+        fields = [analyse(text) for text in columns(row)]
+        self.namespace = namespace
+        self.counts = [Counter(words) for words in fields]
+        self.lengths = [len(words) for words in fields]
+        self.expires = math.inf if row.expires is None else row.expires
+        self.published = row.published
+        self.readers = frozenset(row.readers)
+        self.source = row.source
+
+    def passes(self, which: Filter) -> bool:
+        return (
+            self.expires > which.now
+            and (not self.readers or not self.readers.isdisjoint(which.groups))
+            and (not which.sources or self.source in which.sources)
+            and (which.since is None or self.published >= which.since)
+            and (which.until is None or self.published <= which.until)
+        )
+
+
+class TantivyWords:
+    """A `Lexical`. clock: seconds, for when to commit."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._analyser = (
+            TextAnalyzerBuilder(Tokenizer.simple())
+            .filter(Fold.remove_long(80))
+            .filter(Fold.lowercase())
+            .filter(Fold.ascii_fold())
+            .filter(Fold.stemmer("english"))
+            .build()
+        )
+        builder = SchemaBuilder()
+        for field in FIELDS:
+            builder.add_text_field(
+                field, tokenizer_name=ANALYSIS, index_option="position" if field != "parts" else "freq"
+            )
+        for field in ("namespace", "readers", "source"):
+            builder.add_text_field(field, tokenizer_name="raw", index_option="basic")
+        builder.add_unsigned_field("chunk", indexed=True, fast=True)
+        for field in ("expires", "published"):
+            builder.add_float_field(field, fast=True)
+        self._schema = builder.build()
+        self._index = tantivy.Index(self._schema)
+        self._index.register_tokenizer(ANALYSIS, self._analyser)
+        self._writer = self._index.writer(heap_size=HEAP, num_threads=1)
+        self._searcher = self._index.searcher()
+        self._clock = clock
+        self._committed = clock()
+        self._dirty = False
+        self._guard = threading.Lock()  # around the two below, and the searcher that goes with them
+        self._fresh: dict[int, _FreshRow] = {}
+        self._gone: dict[int, str] = {}  # removed, and still in what the searcher sees; with their namespaces
+        self._totals = [0] * len(FIELDS)  # words added so far, for the average length of a field
+        self._added = 0
+
+    def add(self, rows: Sequence[tuple[str, Row]]) -> None:
+        bulk = len(rows) > FRESH
+        for n, (namespace, row) in enumerate(rows):
+            if not bulk:
+                fresh = _FreshRow(namespace, row, self._analyser.analyze)
+                with self._guard:
+                    self._fresh[row.chunk] = fresh
+                for field, length in enumerate(fresh.lengths):
+                    self._totals[field] += length
+                self._added += 1
+            self._writer.add_document(self._written(namespace, row))
+            if n % PAUSE == PAUSE - 1:
+                time.sleep(0)  # the event loop waits for no more than these
+        self._dirty = self._dirty or bool(rows)
+        if bulk or len(self._fresh) > FRESH:
+            self.fold()
+
+    def remove(self, chunks: Sequence[tuple[str, int]]) -> None:
+        for namespace, chunk in chunks:
+            with self._guard:
+                if self._fresh.pop(chunk, None) is None:
+                    self._gone[chunk] = namespace
+            # By a query: a term made of a number does not meet an unsigned field (tantivy 0.27).
+            self._writer.delete_documents_by_query(Query.term_query(self._schema, "chunk", chunk))
+        self._dirty = self._dirty or bool(chunks)
+        if len(self._gone) > FRESH:
+            self.fold()
+
+    @property
+    def due(self) -> float | None:
+        """Seconds until it is worth a commit; None: nothing waits for one."""
+        return max(0.0, self._committed + EVERY - self._clock()) if self._dirty else None
+
+    def fold(self) -> None:
+        """Commit, on the thread that adds and removes."""
+        self._writer.commit()
+        self._index.reload()
+        searcher = self._index.searcher()
+        with self._guard:
+            self._searcher = searcher
+            self._fresh.clear()
+            self._gone.clear()
+        self._dirty = False
+        self._committed = self._clock()
+
+    def search(self, namespace: str, question: str, limit: int, which: Filter) -> list[Scored]:
+        words, whole = asked(question)
+        stems = list(dict.fromkeys(stem for word in words for stem in self._analyser.analyze(word)))
+        if not stems or limit < 1:
+            return []
+        with self._guard:
+            searcher, fresh, gone = self._searcher, dict(self._fresh), dict(self._gone)
+        query = self._query(namespace, stems, [s for word in whole for s in self._analyser.analyze(word)], which)
+        hidden = sum(space == namespace for space in gone.values())
+        hits = searcher.search(query, limit + hidden, count=False).hits
+        chunks: list[Any] = searcher.fast_field_values("chunk", [address for _, address in hits])
+        found = [
+            (int(chunk), float(score)) for (score, _), chunk in zip(hits, chunks, strict=True) if chunk not in gone
+        ]
+        found += self._among(fresh, namespace, stems, which, searcher)
+        found.sort(key=lambda pair: (-pair[1], pair[0]))
+        return found[:limit]
+
+    def holding(self, namespace: str, word: str) -> int:
+        stems = self._analyser.analyze(word)
+        if not stems:
+            return 0
+        with self._guard:
+            searcher, fresh = self._searcher, dict(self._fresh)
+        any_field = [(Occur.Should, Query.term_query(self._schema, field, stems[0], "freq")) for field in FIELDS]
+        query = Query.boolean_query([(Occur.Must, self._of(namespace)), (Occur.Must, Query.boolean_query(any_field))])
+        result: Any = searcher.search(query, 1, count=True)
+        return int(result.count) + sum(
+            row.namespace == namespace and any(counts[stems[0]] for counts in row.counts) for row in fresh.values()
+        )
+
+    def close(self) -> None:
+        self._writer.wait_merging_threads()
+
+    def _written(self, namespace: str, row: Row) -> Any:
+        document = tantivy.Document()
+        for field, text in zip(FIELDS, columns(row), strict=True):
+            document.add_text(field, text)
+        document.add_text("namespace", namespace)
+        document.add_text("source", row.source)
+        for reader in row.readers or (ALL,):
+            document.add_text("readers", reader if reader == ALL and not row.readers else f"={reader}")
+        document.add_unsigned("chunk", row.chunk)
+        document.add_float("expires", math.inf if row.expires is None else row.expires)
+        document.add_float("published", row.published)
+        return document
+
+    def _of(self, namespace: str) -> Query:
+        """The one place that says what a namespace holds. It adds nothing to a score."""
+        return Query.const_score_query(Query.term_query(self._schema, "namespace", namespace, "basic"), 0.0)
+
+    def _query(self, namespace: str, stems: Sequence[str], whole: Sequence[str], which: Filter) -> Query:
+        term = Query.term_query
+        any_word = [
+            (Occur.Should, Query.boost_query(term(self._schema, field, stem, "freq"), weight))
+            for stem in stems
+            for field, weight in zip(FIELDS, WEIGHTS, strict=True)
+        ]
+        if len(whole) > 1:
+            any_word += [
+                (Occur.Should, Query.boost_query(Query.phrase_query(self._schema, field, list(whole)), weight))
+                for field, weight in zip(FIELDS[:3], WEIGHTS, strict=False)
+            ]
+        must = [self._of(namespace), Query.boolean_query(any_word)]
+        silent: list[Query] = [
+            Query.range_query(self._schema, "expires", FieldType.Float, which.now, None, include_lower=False)
+        ]
+        readers = [ALL, *(f"={group}" for group in which.groups)]
+        silent.append(Query.term_set_query(self._schema, "readers", readers))
+        if which.sources:
+            silent.append(Query.term_set_query(self._schema, "source", list(which.sources)))
+        if which.since is not None or which.until is not None:
+            silent.append(Query.range_query(self._schema, "published", FieldType.Float, which.since, which.until))
+        must += [Query.const_score_query(query, 0.0) for query in silent]
+        return Query.boolean_query([(Occur.Must, query) for query in must])
+
+    def _among(
+        self, fresh: dict[int, _FreshRow], namespace: str, stems: Sequence[str], which: Filter, searcher: Any
+    ) -> list[Scored]:
+        """The rows that no commit has seen yet, scored as if one had."""
+        rows = {c: row for c, row in fresh.items() if row.namespace == namespace and row.passes(which)}
+        if not rows:
+            return []
+        total = searcher.num_docs + len(fresh)
+        averages = [max(1.0, words / max(1, self._added)) for words in self._totals]
+        scores = dict.fromkeys(rows, 0.0)
+        for stem in stems:
+            for field, (name, weight) in enumerate(zip(FIELDS, WEIGHTS, strict=True)):
+                holding = {c: count for c, row in rows.items() if (count := row.counts[field][stem])}
+                if not holding:
+                    continue
+                having = searcher.doc_freq(name, stem) + len(holding)
+                rarity = math.log(1 + (total - having + 0.5) / (having + 0.5))
+                for chunk, count in holding.items():
+                    length = K1 * (1 - B + B * rows[chunk].lengths[field] / averages[field])
+                    scores[chunk] += weight * rarity * count * (K1 + 1) / (count + length)
+        return [(chunk, score) for chunk, score in scores.items() if score > 0]
