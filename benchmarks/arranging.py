@@ -14,13 +14,17 @@ import argparse
 import asyncio
 import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 import async_solipsism
 from relay import page
 from relay.machine import Cores, facts
 
+from tidewire.cache.answers import Cache, Cached, Rules
+from tidewire.cache.flight import Flights, Shared
+from tidewire.cache.identity import Basis, key
+from tidewire.cache.shelf import MemoryShelf
 from tidewire.core.errors import TidewireError, UpstreamError
 from tidewire.core.events import Attempt, Delta, Event, Finish, PartEnded, PartStarted
 from tidewire.core.ports import ModelInfo, Provider, Sink
@@ -39,11 +43,20 @@ RATE: Final = 5.0  # requests a second
 PLANS: Final[dict[str, dict[str, Any] | None]] = {
     "one host": None,
     "fallback": {"choose": "order"},
+    "and continuation": {"choose": "order", "continuations": 1},
     "hedge": {"choose": "order", "hedge_share": 0.05, "fallbacks": 0, "retries": 0},
     "hedge of 10 %": {"choose": "order", "hedge_share": 0.1, "fallbacks": 0, "retries": 0},
     "chosen by latency": {"choose": "latency", "fallbacks": 0, "retries": 0},
     "all, hedge of 5 %": {"choose": "latency", "hedge_share": 0.05},
 }
+# What is put around one host: Zipf's law draws who asks what, out of QUESTIONS, the n-th as often as 1/n says; answers are kept for TTL.
+WRAPPED: Final[dict[str, tuple[str, ...]]] = {
+    "coalesce": ("coalesce",),
+    "cache": ("cache",),
+    "cache and coalesce": ("coalesce", "cache"),
+}
+QUESTIONS: Final = 2000
+TTL: Final = 600.0  # seconds
 
 
 class Row(NamedTuple):
@@ -87,10 +100,12 @@ class Host:
         if fails < FAILS_BEFORE:
             await asyncio.sleep(0.05)
             raise UpstreamError("refused", code="upstream_error", upstream_status=503)
-        self.tokens += TOKENS_IN
+        last = request.messages[-1]
+        said = len(last.text.split()) if last.role == "assistant" else 0
+        self.tokens += TOKENS_IN + said * TOKENS_OUT // 4
         await asyncio.sleep(wait)
         sink.feed([PartStarted(part=0, kind="text")])
-        for _ in range(4):
+        for _ in range(4 - said):
             self.tokens += TOKENS_OUT // 4
             sink.feed([Delta(part=0, text="word ")])
             await asyncio.sleep(PACE * TOKENS_OUT / 4)
@@ -124,7 +139,7 @@ class Unmetered:
         return lambda *args: None
 
 
-async def measure(name: str, plan: dict[str, Any] | None, requests: int, seed: int) -> Row:
+async def measure(name: str, plan: dict[str, Any] | None, requests: int, seed: int, wrapped: Sequence[str] = ()) -> Row:
     loop = asyncio.get_running_loop()
     rng = random.Random(seed)
     hosts = {f"h{n}": Host(f"h{n}", f"{seed}.{n}") for n in range(3)}
@@ -134,7 +149,7 @@ async def measure(name: str, plan: dict[str, Any] | None, requests: int, seed: i
 
     provider: Provider = hosts["h0"]
     if plan is not None:
-        whole = Plan(candidates=[Candidate(model=h) for h in hosts], **plan)
+        whole = Plan(candidates=[Candidate(model=h, prefill="assistant") for h in hosts], **plan)
         provider = Route(
             "r",
             whole,
@@ -145,15 +160,16 @@ async def measure(name: str, plan: dict[str, Any] | None, requests: int, seed: i
             rng=rng,
             clock=loop.time,
         )
+    provider = wrap(provider, wrapped, loop.time)
     ttft: list[float] = []
     done = 0
 
-    async def ask(at: float) -> None:
+    async def ask(at: float, what: int) -> None:
         nonlocal done
         await asyncio.sleep(at)
         began, reader = loop.time(), Reader()
         try:
-            await provider.answer(Request(model="h0", messages=[Message("user", [Text("?")])]), reader)
+            await provider.answer(Request(model="h0", messages=[Message("user", [Text(f"question {what}")])]), reader)
             done += 1
         except TidewireError:
             pass
@@ -164,9 +180,29 @@ async def measure(name: str, plan: dict[str, Any] | None, requests: int, seed: i
     for _ in range(requests):
         at += rng.expovariate(RATE)
         arrivals.append(at)
-    await asyncio.gather(*map(ask, arrivals))
+    often = [1 / n for n in range(1, QUESTIONS + 1)]
+    asked_for = random.Random(f"{seed}.questions").choices(range(QUESTIONS), often, k=requests)
+    await asyncio.gather(*map(ask, arrivals, asked_for))
     asked, tokens = (sum(getattr(h, what) for h in hosts.values()) for what in ("asked", "tokens"))
     return Row(name, sorted(ttft), done, requests, asked, tokens)
+
+
+def wrap(provider: Provider, wrapped: Sequence[str], clock: Callable[[], float]) -> Provider:
+    """As server/caching.py does, with the clock of the simulation."""
+    basis, meter = Basis("h0", "", ""), Unmetered()
+    if "coalesce" in wrapped:
+        provider = Shared(provider, Flights(meter), lambda request: key(request, basis))  # type: ignore[arg-type]
+    if "cache" in wrapped:
+        cache = Cache(
+            MemoryShelf(64 << 20, TTL, clock),
+            Rules(answers="all"),
+            basis=lambda answerer, request: basis,
+            meter=meter,  # type: ignore[arg-type]
+            now=clock,
+            clock=clock,
+        )
+        provider = Cached(provider, cache)
+    return provider
 
 
 def picture(rows: Sequence[Row]) -> str:
@@ -199,6 +235,10 @@ def main() -> int:
     for name, plan in PLANS.items():
         with asyncio.Runner(loop_factory=async_solipsism.EventLoop) as runner:
             rows.append(runner.run(measure(name, plan, args.requests, args.seed)))
+        print(rows[-1], end="", flush=True)
+    for name, wrapped in WRAPPED.items():
+        with asyncio.Runner(loop_factory=async_solipsism.EventLoop) as runner:
+            rows.append(runner.run(measure(name, None, args.requests, args.seed, wrapped)))
         print(rows[-1], end="", flush=True)
     if args.write:
         text = HEAD + "".join(map(str, rows))

@@ -39,3 +39,15 @@ def test_the_picture_is_an_svg_with_every_mechanism():
     drawn = ET.fromstring(arranging.picture(rows))
     texts = {e.text for e in drawn.iter("{http://www.w3.org/2000/svg}text")}
     assert texts >= set(arranging.PLANS)
+
+
+def test_kept_and_shared_answers_spare_calls_and_time():
+    with asyncio.Runner(loop_factory=async_solipsism.EventLoop) as runner:
+        plain, shared, kept = [
+            runner.run(arranging.measure(name, None, 600, 1, wrapped))
+            for name, wrapped in (("one host", ()), ("coalesce", ("coalesce",)), ("cache", ("cache",)))
+        ]
+    assert kept.asked < shared.asked < plain.asked == 600
+    assert kept.tokens < plain.tokens
+    assert kept.at(0.5) < plain.at(0.5)
+    assert kept.whole > plain.whole
