@@ -234,6 +234,8 @@ def test_a_model_that_begins_anew_with_other_words_is_let_go_of():
         assert error.kind == "upstream_cut"
         assert said.startswith(cup.text)
         assert tally.continuations == [("b", "unjoinable")]
+        booked = [e for e in cup.events if isinstance(e, Usage)][-1]
+        assert booked.output > len([e for e in cup.events if isinstance(e, Delta)]), "both tries are paid for"
 
     virtually(run())
 

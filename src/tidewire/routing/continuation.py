@@ -100,7 +100,9 @@ class Unbroken:
         out: list[Event] = [PartEnded(part=part) for part in self._thoughts]
         self._thoughts.clear()
         told, deltas = self._tally.said or Usage(counted_by="server"), self._tally.deltas
-        asked = needs(self._request).tokens if told.input is None else told.input
+        asked = told.input
+        if asked is None:  # a host that had begun has read the question
+            asked = needs(self._request).tokens if self._kinds else 0
         booked = msgspec.structs.replace(
             told, counted_by="server", input=asked, output=max(told.output or 0, deltas), seq=-1, at=-1
         )
@@ -155,9 +157,11 @@ class Unbroken:
         """The answer ends with what was said, though no model said so."""
         self.feed([Finish(reason=reason)])
 
-    def end_with_calls(self) -> bool:
-        """Where the client has whole calls and the rest does not come, it may run those. False where it has none."""
+    def give_up(self) -> bool:
+        """Nobody says the rest. Where the client has whole calls, it may run those, and the answer ends. False where it has none."""
         if not self._passed:
+            if self._booked is not None:
+                self._sink.feed([msgspec.structs.replace(self._booked)])
             return False
         message = (
             f"the answer broke off after {len(self._passed)} whole tool calls; whether more were to come is not known"

@@ -230,7 +230,7 @@ class _Answering:
                 continue
             route.meter.continued(route.name, whom.model, "whole")
             return
-        if not unbroken.end_with_calls():
+        if not unbroken.give_up():
             raise error
 
     async def _ask(self, candidate: Candidate, provider: Provider, name: str, wait: float) -> None:
