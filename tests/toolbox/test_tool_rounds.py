@@ -10,6 +10,7 @@ from tidewire.core import events as ev
 from tidewire.core.errors import BadRequest, UpstreamError
 from tidewire.core.request import Message, Text, Tool, ToolCall, ToolResult
 from tidewire.toolbox.port import ToolFault, ToolOutput
+from tidewire.toolbox.unfinished import Unfinished
 from toolbox.played_tools import Model, Played, Stage, calls, question, says, virtually
 
 
@@ -182,6 +183,39 @@ def test_a_round_with_calls_for_both_runs_ours_and_leaves_theirs_to_the_client()
         assert len(stage.model.asked[2].messages) == 3
 
     virtually(work())
+
+
+def test_results_of_earlier_rounds_are_there_when_the_client_comes_back_from_a_call_of_its_own() -> None:
+    async def work() -> None:
+        stage = Stage(Model([calls("weather", "c1")], [calls("pick", "c2")], says("Thanks.")), Played())
+        mine = [Tool(name="pick")]
+        cup = await stage.play(tools=mine)
+        assert [p[:2] for p in cup.parts()] == [("server_call", "c1"), ("tool_result", "c1"), ("tool_call", "c2")]
+        assert cup.all(ev.Finish)[0].reason == "tool_calls"
+        user = question().messages[0]
+        pick = Message(role="assistant", content=[ToolCall(call="c2", name="pick", arguments="{}")])
+        picked = Message(role="tool", content=[ToolResult(call="c2", text="this one")])
+        await stage.play(messages=[user, pick, picked], tools=mine)
+        told = stage.model.asked[2].messages
+        assert [m.role for m in told] == ["user", "assistant", "tool", "assistant", "tool"]
+        assert told[2].content[0].text == "sunny"
+
+        # A conversation that has asked something else before is another one, though its host numbers calls alike.
+        before = Message(role="user", content=[Text("Something else?")])
+        await stage.play(messages=[before, user, pick, picked], tools=mine)
+        assert [m.role for m in stage.model.asked[3].messages] == ["user", "user", "assistant", "tool"]
+
+    virtually(work())
+
+
+def test_what_is_kept_of_unfinished_answers_is_bounded() -> None:
+    kept = Unfinished(most=2, limit=10_000)
+    said = [Message(role="assistant", content=[Text("x" * 100)])]
+    for n in range(5):
+        kept.keep(question(), [ToolCall(call=f"c{n}", name="pick", arguments="")], said)
+    assert len(kept._kept) == 2
+    kept.keep(question(), [ToolCall(call="large", name="pick", arguments="")], [question("y" * 10_000).messages[0]])
+    assert (len(kept._kept), kept._size) == (0, 0)
 
 
 def test_a_model_that_never_stops_calling_is_asked_a_last_time_and_then_fails() -> None:

@@ -92,10 +92,12 @@ class _Answering:
             if finish is None:
                 return  # whoever ends the stream says so
             ours, theirs = heard.of("server_call"), heard.of("tool_call")
-            if not ours or finish.reason not in GOES_ON:
+            if finish.reason not in GOES_ON or not (ours or theirs):
                 self._stream.tell([finish])
                 return
-            said += [heard.message(), _results(ours, outputs)]
+            said.append(heard.message())
+            if ours:
+                said.append(_results(ours, outputs))
             if theirs:
                 self._left(theirs, said)
                 return
@@ -133,9 +135,10 @@ class _Answering:
         self._calls.begin(call, TWICE if piece.twice else "")
 
     def _left(self, theirs: Sequence[Piece], said: Sequence[Message]) -> None:
-        """The rest is the client's: what it will not know of is kept until it is back."""
-        calls = [ToolCall(call=piece.call, name=piece.name, arguments="") for piece in theirs]
-        self._runner.unfinished.keep(self._request, calls, said)
+        """The rest is the client's: what it will not know of, in this round and those before, is kept until it is back."""
+        if len(said) > 1:
+            calls = [ToolCall(call=piece.call, name=piece.name, arguments="") for piece in theirs]
+            self._runner.unfinished.keep(self._request, calls, said)
         self._stream.tell([Finish(reason="tool_calls")])
 
     def _endless(self) -> UpstreamError:

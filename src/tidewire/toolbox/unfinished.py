@@ -27,7 +27,8 @@ class Unfinished:
     def keep(self, request: Request, calls: Sequence[ToolCall], said: Sequence[Message]) -> None:
         """calls: for the client. said: the answer as the model should find it, the results of the server's tools included."""
         size = len(msgspec.json.encode(said))
-        key = _key(request.tenant, request.question, calls)
+        asked = [message.text for message in request.messages if message.role == "user"]
+        key = _key(request.tenant, asked, calls)
         self._size += size - self._kept.pop(key, ((), 0))[1]
         self._kept[key] = said, size
         while self._kept and (len(self._kept) > self._most or self._size > self._limit):
@@ -38,18 +39,18 @@ class Unfinished:
         if not self._kept:
             return request
         out: list[Message] = []
-        question = ""
+        asked: list[str] = []  # so far: a host may give the same ids in every conversation
         for ours, run in itertools.groupby(request.messages, lambda message: message.role == "assistant"):
             messages = list(run)  # a dialect may tell one answer in several messages
             if ours:
                 calls = [c for message in messages for c in message.content if isinstance(c, ToolCall)]
-                out.extend(self._kept.get(_key(request.tenant, question, calls), (messages, 0))[0])
+                out.extend(self._kept.get(_key(request.tenant, asked, calls), (messages, 0))[0])
             else:
-                question = next((m.text for m in reversed(messages) if m.role == "user"), question)
+                asked += [message.text for message in messages if message.role == "user"]
                 out.extend(messages)
         return msgspec.structs.replace(request, messages=out)
 
 
-def _key(tenant: str, question: str, calls: Sequence[ToolCall]) -> bytes:
-    said = [tenant, question, *(word for call in calls for word in (call.call, call.name))]
+def _key(tenant: str, asked: Sequence[str], calls: Sequence[ToolCall]) -> bytes:
+    said = (tenant, asked, [(call.call, call.name) for call in calls])
     return hashlib.sha256(msgspec.json.encode(said)).digest()
