@@ -103,6 +103,7 @@ def test_every_metric_is_explained_with_its_labels():
     metrics.cascade_cost("c", "draft", 0.1)
     metrics.tool_called("t", "ok", 0.1)
     metrics.tool_retried("t")
+    metrics.continued("r", "m", "whole")
     metrics.reused("exact", 0.1, 1, 0.1)
     metrics.encoders.encoded("e", "query", 1, 0.1, 0.1)
     metrics.encoders.encode_failed("e", "c")
