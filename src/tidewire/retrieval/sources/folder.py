@@ -28,6 +28,7 @@ log = logging.getLogger("tidewire.retrieval")
 LEFT_OUT: Final = frozenset({"node_modules", "__pycache__", "venv", "site-packages", "target", "dist-info"})
 DEBOUNCE: Final = 200  # milliseconds of quiet after a change
 POLL: Final = 2.0  # seconds between two passes where nothing tells of changes
+YIELD: Final = 500  # unchanged files between two looks at what else there is to do
 PAGE: Final = 1000  # documents that are asked for at once
 
 Progressed = Callable[[int, int, str], None]
@@ -71,12 +72,17 @@ class Folder:
         root, files, unread = await asyncio.to_thread(self._survey)
         known = await under(delivery, root)
         kept: set[str] = set()
-        for n, file in enumerate(files, 1):
-            shown, place = _shown(file, root), printable(file)
-            if await self._bring(delivery, file, shown, known.get(place)):
+        for n, (file, stamp) in enumerate(files, 1):
+            place = printable(file)
+            if stamp is not None and place in known and self._seen.get(place) == stamp:
+                delivery.same()
+                kept.add(place)
+                if n % YIELD == 0:
+                    await asyncio.sleep(0)
+            elif await self._bring(delivery, file, _shown(file, root), known.get(place)):
                 kept.add(place)
             if self._on_progress is not None:
-                self._on_progress(n, len(files), shown)
+                self._on_progress(n, len(files), _shown(file, root))
         for folder, why in unread:
             delivery.skip(_shown(folder, root), why)
         gone = [place for place in known if place not in kept and not any(_under(place, Path(f)) for f, _ in unread)]
@@ -121,12 +127,7 @@ class Folder:
         """True where the file is, or may tomorrow be again, a document."""
         largest = delivery.intake.reader.bounds.size
         try:
-            status = await asyncio.to_thread(os.stat, file)
-            stamp = (status.st_size, status.st_mtime_ns)
-            if known is not None and self._seen.get(known.location) == stamp:
-                delivery.same()
-                return True
-            raw = await asyncio.to_thread(_bytes, file, largest)
+            raw, status = await asyncio.to_thread(_bytes, file, largest)
         except NotRead as refusal:
             delivery.skip(shown, str(refusal), looked=True)
             return False
@@ -144,17 +145,17 @@ class Folder:
         )
         taken = await delivery.offer(found, known.digest if known is not None else None)
         if taken:
-            self._seen[printable(file)] = stamp
+            self._seen[printable(file)] = (status.st_size, status.st_mtime_ns)
         return taken
 
-    def _survey(self) -> tuple[Path, list[str], list[tuple[str, str]]]:
-        """The place itself, the regular files in it, and the folders that could not be listed, with why."""
+    def _survey(self) -> tuple[Path, list[tuple[str, tuple[int, int] | None]], list[tuple[str, str]]]:
+        """The place itself, the regular files in it with size and time, and the folders that could not be listed, with why."""
         path = self._path
         root = path.resolve()
         if not root.exists():
             raise NotFound(f"there is no file or folder {str(path)!r} to ingest; what was indexed of it before is kept")
         if root.is_file():
-            return root, [str(root)], []
+            return root, [(str(root), _stamp(str(root)))], []
         if not root.is_dir():
             raise BadRequest(f"{str(path)!r} is neither a file nor a folder")
         files: list[str] = []
@@ -165,7 +166,11 @@ class Folder:
             files += [
                 str(file) for file in inside if _belongs(file, root) and self._choice.takes(_shown(str(file), root))
             ]
-        return root, sorted(files), [(str(error.filename), f"not read: {error.strerror}") for error in unread]
+        return (
+            root,
+            [(file, _stamp(file)) for file in sorted(files)],
+            [(str(error.filename), f"not read: {error.strerror}") for error in unread],
+        )
 
 
 async def under(delivery: Delivery, root: Path) -> dict[str, Known]:
@@ -179,16 +184,25 @@ async def under(delivery: Delivery, root: Path) -> dict[str, Known]:
     return found
 
 
-def _bytes(file: str, largest: int) -> bytes:
+def _stamp(file: str) -> tuple[int, int] | None:
+    """Size, and time in ns; None where nobody can tell."""
+    try:
+        status = os.stat(file)  # noqa: PTH116 - for each of very many files
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+def _bytes(file: str, largest: int) -> tuple[bytes, os.stat_result]:
     """What a file holds. One over the limit is not opened, and one that grows is not read to its end."""
-    size = Path(file).stat().st_size
-    if size > largest:
-        raise NotRead(f"not read: {size:,} bytes, and {largest:,} is the limit")
+    status = Path(file).stat()
+    if status.st_size > largest:
+        raise NotRead(f"not read: {status.st_size:,} bytes, and {largest:,} is the limit")
     with open(file, "rb") as source:  # noqa: PTH123
         raw = source.read(largest + 1)
     if len(raw) > largest:
         raise NotRead(f"not read: it has grown over {largest:,} bytes, which is the limit")
-    return raw
+    return raw, status
 
 
 def _under(location: str, root: Path) -> bool:
