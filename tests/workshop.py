@@ -137,7 +137,7 @@ def desk_of(
         log,
         find_provider=find,
         models=models,
-        admission=Admission(limits, load=lambda: 0.0, held=lambda: log.size()[1]),
+        admission=Admission(limits, load=lambda streams: 0.0, held=lambda: log.size()[1]),
         stages=stages,
         steps=steps,
         terms=terms,

@@ -24,7 +24,7 @@ def test_a_seed_tells_all():
 def test_everything_that_can_happen_does():
     seen = sum((live(seed) for seed in range(100)), Counter())
     ends = {"completed", "failed", "cancelled", "incomplete"}
-    wanted = ends | {"start", "fallback", "retry", "continuation", "resumed", "stopped"}
+    wanted = ends | {"start", "fallback", "retry", "continuation", "resumed", "stopped", "cache", "shared"}
     assert wanted - set(seen) == set()
 
 

@@ -2,8 +2,8 @@
 
     python tests/simulation/worlds.py [--worlds 20000] [--from 0]
 
-A world is a log, a desk, two to four hosts, plain or behind a route that falls back, hedges and goes on, and a dozen questions. `live`
-raises AssertionError for what never may be: an event lost, doubled or out of order, a stream without its one end, text of two
+A world is a log, a desk, two to four hosts, plain or behind a route that falls back, hedges and goes on, in a third of them
+behind a cache or shared among equal requests, and a dozen questions. `live` raises AssertionError for what never may be: an event lost, doubled or out of order, a stream without its one end, text of two
 hosts mixed, a budget overdrawn, a task or a call at a host left over.
 """
 
@@ -15,6 +15,7 @@ import random
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,10 @@ import async_solipsism
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from tidewire.cache.answers import Cache, Cached, Rules
+from tidewire.cache.flight import Flights, Shared
+from tidewire.cache.identity import Basis, key
+from tidewire.cache.shelf import MemoryShelf
 from tidewire.core import events as ev
 from tidewire.core.errors import TidewireError, UpstreamError
 from tidewire.core.events import Attempt, Delta, Finish, PartEnded, PartStarted
@@ -123,6 +128,8 @@ class World:
         }
         self.hedges = Hedges(rng.choice([0.0, HEDGED]))
         self.ahead = rng.choice([0, 5])
+        self.own = random.Random(f"{seed}.cache")  # so that worlds without a cache are what they were
+        self.wrapped = self.own.choice([("coalesce",), ("cache",), ("coalesce", "cache")]) if seed % 3 == 0 else ()
 
     async def live(self) -> None:
         loop = asyncio.get_running_loop()
@@ -148,7 +155,9 @@ class World:
         )
         log = MemoryLog()
         terms = Terms(stream_s=20.0, ahead=self.ahead)
-        desk = desk_of(log, {**self.hosts, "route": route}, terms=terms, meter=Unmetered())
+        around = self._around(loop.time)
+        providers = {name: around(provider) for name, provider in {**self.hosts, "route": route}.items()}
+        desk = desk_of(log, providers, terms=terms, meter=Unmetered())
         routed = self.rng.random() < 0.7
         asked = [self._client(desk, log, "route" if routed else self.rng.choice(list(self.hosts)))
                  for _ in range(self.requests)]  # fmt: skip
@@ -176,11 +185,32 @@ class World:
         rng = self.rng
         await asyncio.sleep(rng.uniform(0, 5))
         policy = rng.choice(["cancel", "grace:1", "continue"])
-        meta = await desk.start(question(model=model, on_disconnect=policy))
+        said = self.own.choice(["Who?", "Why?", "What?"]) if self.wrapped else "Hello?"
+        meta = await desk.start(question(said, model=model, on_disconnect=policy))
         entries = await getattr(self, "_" + rng.choice(["reads", "leaves", "stops", "two"]))(desk, meta.stream, policy)
         well_formed(entries)
         assert [e.raw for e in entries] == await stored(log, meta.stream)
         self._check_text(entries)
+
+    def _around(self, clock: Callable[[], float]) -> Callable[[Any], Any]:
+        """Puts a provider into what this world has around it."""
+        flights = Flights(Unmetered())
+        cache = Cache(
+            MemoryShelf(1 << 20, self.own.choice([1.0, 60.0]), clock),
+            Rules(answers="all", pace=self.own.choice([0.0, 50.0, "original"])),
+            basis=lambda answerer, request: Basis(answerer, "", ""),
+            meter=Unmetered(),
+            now=clock,
+            clock=clock,
+        )
+
+        def around(provider: Any) -> Any:
+            basis = Basis(provider.name, "", "")
+            if "coalesce" in self.wrapped:
+                provider = Shared(provider, flights, lambda request: key(request, basis))
+            return Cached(provider, cache) if "cache" in self.wrapped else provider
+
+        return around
 
     # What readers do; each gives the whole log, as it was read
 
@@ -228,6 +258,8 @@ class World:
         said = text_of(entries).split()
         end = closed(entries)
         self.seen[end.status] += 1
+        if end.reused is not None:
+            self.seen[end.reused] += 1
         for e in entries:
             if isinstance(e.event, Attempt):
                 self.seen[e.event.reason] += 1
