@@ -37,6 +37,7 @@ STOPWORDS: Final = frozenset(
 _WORD: Final = re.compile(r"[^\W_]+")
 _CJK: Final = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff]")
 # The second half: the full stops of Chinese and Japanese, behind which there is no space.
+_JOINT: Final = re.compile("[a-z][A-Z]")  # looked for first: eight times as fast, and most texts have none
 _CAMEL: Final = re.compile(r"\b[A-Za-z]*[a-z][A-Z][A-Za-z]*\b")
 _HUMP: Final = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _END: Final = re.compile("[.!?\u2026]+[\"'\u201d\u2019)\\]*_`]*(?=\\s)|[\u3002\uff01\uff1f]+[\u300d\u300f\u201d]*")
@@ -65,6 +66,8 @@ def spaced(text: str) -> str:
 
 def parts(text: str) -> str:
     """The parts of the joined names in a text: "create Server" of createServer. Empty where there is none."""
+    if _JOINT.search(text) is None:
+        return ""
     return " ".join(_HUMP.sub(" ", name) for name in dict.fromkeys(_CAMEL.findall(text)))
 
 

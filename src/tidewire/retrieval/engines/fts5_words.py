@@ -28,7 +28,7 @@ class Fts5Words:
         self._tables: dict[str, int] = {}
         self._guard = threading.Lock()
 
-    def add(self, rows: Sequence[tuple[str, Row]]) -> None:
+    def add(self, rows: Sequence[tuple[str, Row]], *, many: bool = False) -> None:
         with self._guard:
             for namespace, row in rows:
                 texts = columns(row)

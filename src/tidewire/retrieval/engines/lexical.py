@@ -21,8 +21,8 @@ QUESTION: Final = 200  # characters of a question that is looked for as it stand
 class Lexical(Protocol):
     """Used from one thread for what changes it; searched from any. Chunks are given once, and removed once."""
 
-    def add(self, rows: Sequence[tuple[str, Row]]) -> None:
-        """Rows with their namespaces; found once this returns."""
+    def add(self, rows: Sequence[tuple[str, Row]], *, many: bool = False) -> None:
+        """Rows with their namespaces; found once this returns. many: of very many, which are found after `fold` at the latest."""
 
     def remove(self, chunks: Sequence[tuple[str, int]]) -> None:
         """Not found any more once this returns."""

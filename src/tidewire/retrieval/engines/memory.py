@@ -182,7 +182,8 @@ class MemoryIndex:
         for namespace in await self._store.namespaces():
             self._epochs[namespace] = await self._store.epoch(namespace)
         async for rows in self._store.rows():
-            await self._add(rows, self._seq)
+            await self._add(rows, self._seq, many=True)
+        await self._change(self._words.fold)
         self._ready = "lexical"
         await self._tell()
 
@@ -232,9 +233,9 @@ class MemoryIndex:
             vectors = await self._store.vectors_of(change.encoder, change.vectors)
             await self._change(functools.partial(self._put_vectors, change.encoder, list(vectors.items())))
 
-    async def _add(self, rows: Sequence[tuple[str, Row]], seq: int) -> None:
+    async def _add(self, rows: Sequence[tuple[str, Row]], seq: int, *, many: bool = False) -> None:
         new = [pair for pair in rows if pair[1].chunk not in self._places]
-        await self._change(lambda: self._words.add(new))
+        await self._change(lambda: self._words.add(new, many=many))
         for namespace, row in new:
             readers = self._readers.setdefault(row.readers, len(self._readers))
             source = self._sources.setdefault(row.source, len(self._sources))

@@ -27,7 +27,12 @@ K1: Final = 1.2
 B: Final = 0.75
 FRESH: Final = 512  # rows that are searched in Python; more are committed at once
 EVERY: Final = 0.25  # seconds between two commits, where rows keep coming
+SELDOM: Final = 2.0  # and where they come by the thousand, when the index is filled
 PAUSE: Final = 64  # rows that are analysed before other threads have a turn
+PHRASED: Final = (
+    "title",
+    "heading",
+)  # where the question as it stands is looked for: places of words in long texts take room
 ALL: Final = "*"  # stands for everybody among the readers
 
 
@@ -71,7 +76,7 @@ class TantivyWords:
         builder = SchemaBuilder()
         for field in FIELDS:
             builder.add_text_field(
-                field, tokenizer_name=ANALYSIS, index_option="position" if field != "parts" else "freq"
+                field, tokenizer_name=ANALYSIS, index_option="position" if field in PHRASED else "freq"
             )
         for field in ("namespace", "readers", "source"):
             builder.add_text_field(field, tokenizer_name="raw", index_option="basic")
@@ -92,8 +97,8 @@ class TantivyWords:
         self._totals = [0] * len(FIELDS)  # words added so far, for the average length of a field
         self._added = 0
 
-    def add(self, rows: Sequence[tuple[str, Row]]) -> None:
-        bulk = len(rows) > FRESH
+    def add(self, rows: Sequence[tuple[str, Row]], *, many: bool = False) -> None:
+        bulk = many or len(rows) > FRESH
         for n, (namespace, row) in enumerate(rows):
             if not bulk:
                 fresh = _FreshRow(namespace, row, self._analyser.analyze)
@@ -106,6 +111,8 @@ class TantivyWords:
             if n % PAUSE == PAUSE - 1:
                 time.sleep(0)  # the event loop waits for no more than these
         self._dirty = self._dirty or bool(rows)
+        if many and self._clock() - self._committed < SELDOM:
+            return
         if bulk or len(self._fresh) > FRESH:
             self.fold()
 
@@ -198,7 +205,7 @@ class TantivyWords:
         if len(whole) > 1:
             any_word += [
                 (Occur.Should, Query.boost_query(Query.phrase_query(self._schema, field, list(whole)), weight))
-                for field, weight in zip(FIELDS[:3], WEIGHTS, strict=False)
+                for field, weight in zip(PHRASED, WEIGHTS, strict=False)
             ]
         must = [self._of(namespace), Query.boolean_query(any_word)]
         silent: list[Query] = [
