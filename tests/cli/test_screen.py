@@ -108,6 +108,11 @@ def test_the_waterfall_starts_where_the_time_did():
     assert figures(Closed(status="completed", reason="stop")) == []
 
 
+def test_figures_say_that_nobody_was_paid():
+    assert figures(Closed(status="completed", reason="stop", reused="cache")) == ["from the cache"]
+    assert "shared" in figures(Closed(status="completed", reason="stop", reused="shared"))[0]
+
+
 def test_a_text_that_was_edited_is_shown_again_as_it_reads_then(painted):
     said = painted(
         PartStarted(part=0, kind="text"),

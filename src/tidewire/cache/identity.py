@@ -77,7 +77,7 @@ def key(request: Request, basis: Basis, *, user: str = "", timed: bool = False, 
     fields: dict[str, Any] = {name: getattr(request, name) for name in request.__struct_fields__ if name not in ABOUT}
     if not timed:
         del fields["time_limit"]
-    if not question:
+    if not question and request.messages:
         last = request.messages[-1]
         fields["messages"] = [*request.messages[:-1], Message(role=last.role, content=[], name=last.name)]
     options = {name: value for name, value in request.options.items() if name not in HINTS}

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +25,6 @@ from tidewire.providers.simulated import Simulated
 from tidewire.retrieval.index import Index
 from tidewire.retrieval.stores.sqlite import SqliteStore
 from tidewire.retrieval.stores.sqlite_tables import NAME as DOCUMENTS
-from tidewire.routing.table import Plan
 from tidewire.server.arrangement import Arrangement
 from tidewire.server.caching import Caching, written
 from tidewire.server.catalogue import Catalogue
