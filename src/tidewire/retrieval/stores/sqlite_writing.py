@@ -211,7 +211,11 @@ class Writing:
         """How many of its chunks have a vector already."""
         rows = 0
         for some in _few([c.digest for c in document.chunks]):
-            have = self._db.execute(f"SELECT DISTINCT digest FROM vectors WHERE digest IN ({_marks(some)})", some)  # noqa: S608
+            have = self._db.execute(
+                "SELECT DISTINCT v.digest FROM encoders e CROSS JOIN vectors v ON v.encoder = e.id"  # noqa: S608 - question marks
+                f" WHERE v.digest IN ({_marks(some)})",
+                some,
+            )
             found = {digest for (digest,) in have}
             rows += sum(digest in found for digest in some)
         return rows
@@ -230,9 +234,11 @@ class Writing:
     def _sweep_vectors(self) -> None:
         """Delete the vectors of texts that no chunk has any more."""
         loose, self._loose = self._loose, set()
+        encoders = self._db.execute("SELECT id FROM encoders").fetchall()
         self._db.executemany(
-            "DELETE FROM vectors WHERE digest = ? AND NOT EXISTS (SELECT 1 FROM chunks c WHERE c.digest = vectors.digest)",
-            [(digest,) for digest in loose],
+            "DELETE FROM vectors WHERE encoder = ? AND digest = ?"
+            " AND NOT EXISTS (SELECT 1 FROM chunks c WHERE c.digest = vectors.digest)",
+            [(number, digest) for digest in loose for (number,) in encoders],
         )
 
     def _changed(
