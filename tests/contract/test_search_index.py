@@ -268,3 +268,32 @@ async def test_in_no_sequence_is_anything_found_that_should_not_be(tmp_path, see
     finally:
         await index.close()
         await store.close()
+
+
+async def test_a_put_with_its_vectors_is_full_whatever_others_still_wait_for(index, store):
+    await put(index, store, *(doc(f"{n}.md", f"backlog {n}") for n in range(20)))
+    await store.pending(ENCODER, 1)
+    (receipt,) = await put(index, store, doc("mine.md", "a heron"), namespace="b")
+    assert not await index.visible(receipt.seq, full=True, within=0.02)
+    ((chunk, _),) = await index.lexical("b", "heron", 5, Filter(NOW))
+    await store.add_vectors(ENCODER, [(chunk, small(1, 0, 0))])
+    assert await index.visible(receipt.seq, full=True, within=5)
+    assert not await index.visible(1, full=True, within=0.02)
+
+
+async def test_the_lag_counts_from_when_it_fell_behind(store, words):
+    now = [1000.0]
+    index = MemoryIndex(store, words(), None, clock=lambda: now[0])
+    assert index.lag() == (0, 0.0)
+    await index.start()
+    await put(index, store, doc("one.md"))
+    now[0] = 5000.0
+    taken = asyncio.Event()
+    lags = []
+    index.on_change = lambda change: (lags.append(index.lag()), taken.set())
+    await asyncio.gather(*(store.put("a", [doc(f"{n}.md")]) for n in range(5)))
+    await index.visible(await store.seq())
+    assert taken.is_set()
+    assert all(seconds == 0.0 for _, seconds in lags), "no time has passed on its clock since the burst began"
+    assert index.lag() == (0, 0.0)
+    await index.close()

@@ -11,6 +11,7 @@ from tidewire.core.ports import ModelInfo
 from tidewire.providers.simulated import Simulated
 from tidewire.server.assemble import house
 from tidewire.server.catalogue import Catalogue
+from tidewire.server.embedding_settings import Embedding
 from tidewire.server.settings import Models, Provider, Settings
 
 
@@ -44,6 +45,7 @@ async def test_a_default_that_is_not_there_is_named():
 async def test_a_model_comes_before_sentences_of_documents_and_a_rehearsal_last(tmp_path):
     settings = Settings(
         data=str(tmp_path),
+        embedding=Embedding(kind="none"),
         models=Models(discover=False),
         providers={
             "simulated": Provider(kind="simulated"),

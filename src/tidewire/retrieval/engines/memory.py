@@ -66,6 +66,7 @@ class MemoryIndex:
         self._readers: dict[tuple[str, ...], int] = {(): 0}
         self._sources: dict[str, int] = {"": 0}
         self._unseen: dict[int, int] = {}  # chunks without a vector of the first encoder: the change that brought them
+        self._missing: dict[int, int] = {}  # and how many such chunks each change still has
         self._seq = 0
         self._last = 0  # the store's, as far as heard
         self._behind_since = 0.0
@@ -134,7 +135,7 @@ class MemoryIndex:
 
     async def visible(self, seq: int, *, full: bool = False, within: float = 10.0) -> bool:
         def there() -> bool:
-            return self._seq >= seq and not (full and self._encoders and any(n <= seq for n in self._unseen.values()))
+            return self._seq >= seq and not (full and seq in self._missing)
 
         try:
             async with asyncio.timeout(within), self._moved:
@@ -190,7 +191,7 @@ class MemoryIndex:
     async def _fill_vectors(self) -> None:
         for encoder in self._encoders:
             async for vectors in self._store.vectors(encoder):
-                await self._change(functools.partial(self._put_vectors, encoder, vectors))
+                await self._take_vectors(encoder, vectors)
         self._ready = "full"
         await self._tell()
 
@@ -198,8 +199,9 @@ class MemoryIndex:
         while True:
             self._last = await self._store.seq()
             if self._last == self._seq:
+                self._behind_since = 0.0
                 return
-            self._behind_since = self._behind_since if self._last - self._seq > 1 else self._clock()
+            self._behind_since = self._behind_since or self._clock()
             changes = await self._store.changes(self._seq, CATCH_UP)
             if not changes or changes[0].seq != self._seq + 1:
                 await self._begin_anew()
@@ -214,8 +216,11 @@ class MemoryIndex:
     async def _begin_anew(self) -> None:
         """It was away for longer than the store remembers."""
         log.warning("the index is made anew: it was too far behind", extra={"seq": self._seq})
-        for chunk, place in list(self._places.items()):
-            await self._drop(place.namespace, [chunk])
+        spaces: dict[str, list[int]] = {}
+        for chunk, place in self._places.items():
+            spaces.setdefault(place.namespace, []).append(chunk)
+        for namespace, chunks in spaces.items():
+            await self._drop(namespace, chunks)
         self._ready = "empty"
         self._news.set()
 
@@ -224,14 +229,18 @@ class MemoryIndex:
             await self._drop(change.namespace, change.removed)
         if change.added:
             new = [chunk for chunk in change.added if chunk not in self._places]
+            for chunk in change.added:
+                if chunk in self._unseen:  # it was there already when all was read
+                    self._seen(chunk)
+                    self._miss(chunk, change.seq)
             rows = await self._store.fetch(change.namespace, new)
             await self._add([(change.namespace, row) for row in rows.values()], change.seq)
             for encoder in self._encoders:
                 vectors = await self._store.vectors_of(encoder, new)
-                await self._change(functools.partial(self._put_vectors, encoder, list(vectors.items())))
+                await self._take_vectors(encoder, list(vectors.items()))
         if change.vectors and change.encoder in self._encoders:
             vectors = await self._store.vectors_of(change.encoder, change.vectors)
-            await self._change(functools.partial(self._put_vectors, change.encoder, list(vectors.items())))
+            await self._take_vectors(change.encoder, list(vectors.items()))
 
     async def _add(self, rows: Sequence[tuple[str, Row]], seq: int, *, many: bool = False) -> None:
         new = [pair for pair in rows if pair[1].chunk not in self._places]
@@ -242,14 +251,14 @@ class MemoryIndex:
             self._places[row.chunk] = Place(namespace, row.published, row.expires, readers, source)
             self._counts[namespace] = self._counts.get(namespace, 0) + 1
             if self._encoders:
-                self._unseen[row.chunk] = seq
+                self._miss(row.chunk, seq)
 
     async def _drop(self, namespace: str, chunks: Sequence[int]) -> None:
         """From here on they are not found, whatever the engines say."""
         known = [chunk for chunk in chunks if self._places.pop(chunk, None) is not None]
         self._counts[namespace] = self._counts.get(namespace, 0) - len(known)
         for chunk in known:
-            self._unseen.pop(chunk, None)
+            self._seen(chunk)
 
         def forget() -> None:
             self._words.remove([(namespace, chunk) for chunk in known])
@@ -259,6 +268,24 @@ class MemoryIndex:
                         matrix.remove(chunk)
 
         await self._change(forget)
+
+    def _miss(self, chunk: int, seq: int) -> None:
+        self._unseen[chunk] = seq
+        self._missing[seq] = self._missing.get(seq, 0) + 1
+
+    def _seen(self, chunk: int) -> None:
+        """It has a vector, or is gone: the change that brought it waits for one chunk less."""
+        seq = self._unseen.pop(chunk, None)
+        if seq is not None and (left := self._missing[seq] - 1):
+            self._missing[seq] = left
+        elif seq is not None:
+            del self._missing[seq]
+
+    async def _take_vectors(self, encoder: str, vectors: Sequence[tuple[int, Vector]]) -> None:
+        await self._change(functools.partial(self._put_vectors, encoder, vectors))
+        if encoder == self._encoders[0]:
+            for chunk, _ in vectors:
+                self._seen(chunk)
 
     def _put_vectors(self, encoder: str, vectors: Sequence[tuple[int, Vector]]) -> None:
         """On the thread that changes."""
@@ -272,8 +299,6 @@ class MemoryIndex:
             if matrix is None:
                 matrix = self._matrices[key] = self._matrix(len(vector.data))
             matrix.put(chunk, vector, place)
-            if encoder == self._encoders[0]:
-                self._unseen.pop(chunk, None)
 
     async def _tell(self) -> None:
         async with self._moved:
