@@ -17,6 +17,7 @@ BARE = {name: value for name, value in os.environ.items() if not name.startswith
 QUIET = {
     **BARE,
     "TIDEWIRE_MODELS__DISCOVER": "0",
+    "TIDEWIRE_EMBEDDING__KIND": "none",
     "TIDEWIRE_LOG__DURABILITY": "memory",
     "TIDEWIRE_PROVIDERS__SIMULATED__KIND": "simulated",
     "TIDEWIRE_MODELS__DEFAULT": "simulated",
