@@ -59,15 +59,16 @@ def test_the_older_form_of_calls_and_their_answers_is_read():
     assert result.content == [ToolResult("f", "42", name="f")]
 
 
-def test_a_picture_in_a_tools_answer_is_kept_and_chat_cannot_say_it():
+def test_a_picture_in_a_tools_answer_is_kept_and_stands_behind_the_result():
     part = {"type": "image_url", "image_url": {"url": "data:x"}}
     messages = read_messages(
         [{"role": "tool", "tool_call_id": "c", "content": [{"type": "text", "text": "see"}, part]}]
     )
     assert messages[0].content == [ToolResult("c", "see", images=[Image("data:x")])]
-    with pytest.raises(BadRequest) as caught:
-        write_messages(messages)
-    assert caught.value.kind == "unsupported_value"
+    result, behind = write_messages(messages)
+    assert (result["role"], result["content"]) == ("tool", "see")
+    assert behind["role"] == "user"
+    assert {"type": "image_url", "image_url": {"url": "data:x"}} in behind["content"]
 
 
 def test_a_document_by_its_address_cannot_be_said():
