@@ -14,7 +14,7 @@ from tidewire.telemetry.encoders import EncoderMetrics
 
 
 def built(**given):
-    return encoders.build(Settings(embedding=Embedding(**given)), EncoderMetrics(), warm=False)
+    return encoders.build(Settings(embedding=Embedding(**given)), EncoderMetrics())
 
 
 @pytest.fixture

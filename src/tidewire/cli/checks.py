@@ -210,7 +210,7 @@ def embedding(settings: Settings) -> Finding:
             )
         return Finding("embedding", "ok", "turned off: search is by words alone")
     try:
-        encoder = build(settings, Metrics().encoders, warm=False).encoder
+        encoder = build(settings, Metrics().encoders).encoder
     except SettingsError as error:
         return Finding("embedding", "fail", error.message, "Set it right, or take it out.")
     return Finding(

@@ -99,6 +99,8 @@ async def house(settings: Settings, *, own_port: int, source: Source | None = No
         stack.push_async_callback(index.close)
         encoders = encoders_of(settings, metrics.encoders)
         stack.push_async_callback(encoders.close)
+        if settings.embedding.kind == "minilm":  # asked for; one that is merely installed is loaded when there is a text for it
+            encoders.warm()
         hosts = [*await _providers(settings, index, own_port), *encoders.offered]
         catalogue = Catalogue(hosts, settings.models.aliases, settings.models.default)
         stack.push_async_callback(catalogue.close)
@@ -160,7 +162,7 @@ async def offered(settings: Settings) -> AsyncIterator[Routebook]:
         index = Index(Path(settings.data) / "index.db")
         stack.push_async_callback(index.close)
         metrics = Metrics()
-        encoders = encoders_of(settings, metrics.encoders, warm=False)
+        encoders = encoders_of(settings, metrics.encoders)
         stack.push_async_callback(encoders.close)
         hosts = [*await _providers(settings, index, settings.server.port), *encoders.offered]
         catalogue = Catalogue(hosts, settings.models.aliases, settings.models.default)

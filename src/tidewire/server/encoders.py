@@ -25,10 +25,16 @@ log = logging.getLogger("tidewire.embedding")
 
 
 class Encoders(msgspec.Struct, frozen=True):
-    """encoder: for search; None: by words alone. offered: what clients may name as a model."""
+    """encoder: for search; None: by words alone. offered: what clients may name as a model. local: what must be loaded before it encodes."""
 
     encoder: Encoder | None = None
     offered: tuple[Provider, ...] = ()
+    local: MiniLM | None = None
+
+    def warm(self) -> None:
+        """Begin to load the local model; for who knows that it will be needed."""
+        if self.local is not None:
+            self.local.warm()
 
     async def close(self) -> None:
         if self.encoder is not None:
@@ -42,8 +48,8 @@ def chosen(given: Embedding) -> str:
     return "none" if missing(given.folder) else "minilm"
 
 
-def build(settings: Settings, meter: EncoderMeter, *, warm: bool = True) -> Encoders:
-    """warm: begin to load the model now, in the background. Raises SettingsError for an encoder that was asked for and cannot be had."""
+def build(settings: Settings, meter: EncoderMeter) -> Encoders:
+    """Nothing is loaded yet. Raises SettingsError for an encoder that was asked for and cannot be had."""
     given = settings.embedding
     match chosen(given):
         case "none":
@@ -61,9 +67,7 @@ def build(settings: Settings, meter: EncoderMeter, *, warm: bool = True) -> Enco
                 slice_s=given.slice_ms / 1000,
                 waiting=given.waiting,
             )
-            if warm:
-                local.warm()
-            return Encoders(Kept(local, given.kept, meter), (Offered("local", MODEL, local),))
+            return Encoders(Kept(local, given.kept, meter), (Offered("local", MODEL, local),), local)
         case kind:
             return Encoders(Kept(_hosted(kind, given, meter), given.kept, meter))
 
