@@ -6,12 +6,12 @@ import random
 
 import pytest
 
-from tidewire.context.estimate import IMAGE, MESSAGE, of_message, of_text, of_tools
 from tidewire.context.step import Budget, Context
 from tidewire.context.turns import fit
 from tidewire.core.errors import SettingsError
 from tidewire.core.events import Notice
 from tidewire.core.request import File, Image, Message, Request, Text, Tool, ToolCall, ToolResult
+from tidewire.core.tokens import IMAGE, MESSAGE, of_message, of_text, of_tools
 from tidewire.server.settings import Context as Table
 from tidewire.server.settings import Settings, check
 from tidewire.stores.memory import MemoryLog

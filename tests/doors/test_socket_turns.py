@@ -6,7 +6,8 @@ from doors import test_websocket
 from doors.test_websocket import opened
 from tidewire.core.events import Closed, Delta, Edit, NewEntry, PartEnded, PartStarted, Signature, encode
 from tidewire.core.request import Request, Text, Thought, Tool, ToolCall, ToolResult
-from tidewire.doors.turns import KEPT, Turns, _Answer
+from tidewire.core.said import Said
+from tidewire.doors.turns import KEPT, Turns
 
 served = test_websocket.served
 socket = test_websocket.socket
@@ -95,7 +96,7 @@ def test_a_log_becomes_the_messages_that_it_adds():
         Delta(part=4, text='{"city":"Oslo"}'),
         Closed(status="completed", reason="tool_calls"),
     ]
-    said = _Answer()
+    said = Said()
     said.feed([NewEntry(seq, encode(event), event) for seq, event in enumerate(events, 1)])
     assert said.open == {"c2"}
     assert [(m.role, m.content) for m in said.messages()] == [

@@ -264,7 +264,7 @@ def test_candidates_that_cannot_are_passed_over_and_what_is_missing_is_said():
         assert (await refusal(route(plan(blind), hosts), question(tools=[Tool(name="t")]))).param == "tools"
         error = await refusal(route(plan(blind), hosts), question("word " * 1000))
         assert error.status == 400
-        assert "a context of about 1250 tokens" in error.message
+        assert "a context of about 957 tokens" in error.message
         assert hosts[0].asked == 0
 
     virtually(run())

@@ -8,7 +8,7 @@ from typing import Final, Literal
 import msgspec
 
 from tidewire.cache.alike import Alike
-from tidewire.cache.identity import Basis, key, user_of
+from tidewire.cache.identity import Basis, key
 from tidewire.cache.kept import Answer, Pace, Recorder, decode, encode, replay
 from tidewire.cache.shelf import Shelf
 from tidewire.core.errors import TidewireError
@@ -38,7 +38,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
         """Whose answer it is; None where users are told apart and the request names none: it is shared with nobody."""
         if self.scope == "tenant":
             return ""
-        return user_of(request) or None
+        return request.user or None
 
     def applies(self, request: Request) -> bool:
         if self.answers == "all" or (request.reuse is not None and request.reuse.max_age is not None):

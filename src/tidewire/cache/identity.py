@@ -13,7 +13,7 @@ import msgspec
 from tidewire.core.request import Message, Request
 
 # Fields of a request that say where its answer goes, not what it is. The tenant and the options are looked at apart.
-ABOUT: Final = frozenset({"stream", "chat", "on_disconnect", "record", "reuse", "tenant", "dialect", "options"})
+ABOUT: Final = frozenset({"stream", "chat", "session", "on_disconnect", "record", "reuse", "tenant", "dialect", "options"})
 # Options that change no answer: who asks, what is kept of it, how a prompt is cached, what is reported.
 HINTS: Final = frozenset(
     [
@@ -57,15 +57,6 @@ class Basis(msgspec.Struct, frozen=True, array_like=True):
     answerer: str
     version: str
     knowledge: str
-
-
-def user_of(request: Request) -> str:
-    """Who asks, in the words of whichever dialect says it; "" where none does."""
-    options = request.options
-    metadata = options.get("metadata")
-    inner = metadata.get("user_id") if isinstance(metadata, dict) else None
-    found = options.get("safety_identifier") or options.get("user") or inner
-    return found if isinstance(found, str) else ""
 
 
 def key(request: Request, basis: Basis, *, user: str = "", timed: bool = False, question: bool = True) -> bytes | None:

@@ -7,11 +7,11 @@ from typing import Final
 
 import msgspec
 
-from tidewire.context.estimate import of_message, of_tools
 from tidewire.context.turns import fit
 from tidewire.core.events import Notice
 from tidewire.core.ports import Sink
 from tidewire.core.request import Request
+from tidewire.core.tokens import of_message, of_tools
 
 PRUNED: Final = "context_pruned"
 OVER: Final = "context_over"

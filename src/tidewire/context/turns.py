@@ -30,7 +30,7 @@ class Fit(msgspec.Struct, frozen=True):
 
 
 def turns(messages: Sequence[Message], count: Callable[[Message], int], *, passages: bool) -> tuple[list[Turn], int]:
-    """The turns, oldest first, and the tokens of the system texts, which belong to none.
+    """The turns, oldest first, and the tokens of what belongs to none: system texts, and messages that are kept.
 
     passages: a turn that was asked with a file in it stays, for later turns speak of it.
     """
@@ -38,7 +38,7 @@ def turns(messages: Sequence[Message], count: Callable[[Message], int], *, passa
     system = 0
     answered = True  # several messages of a user in a row are one question
     for place, message in enumerate(messages):
-        if message.role == "system":
+        if message.role == "system" or message.kept:
             system += count(message)
             continue
         asks = message.role == "user" and not all(isinstance(c, ToolResult) for c in message.content)
@@ -61,7 +61,7 @@ def fit(
 ) -> Fit:
     """Leave out turns, the oldest first, until `budget` tokens hold the rest.
 
-    System texts and the last `recent` turns stay, whatever they take: a host that finds them too long says so itself.
+    System texts, messages that are kept and the last `recent` turns stay, whatever they take: a host that finds them too long says so itself.
     """
     parts, system = turns(messages, count, passages=passages)
     tokens = system + sum(turn.tokens for turn in parts)

@@ -66,9 +66,12 @@ Content = Text | Image | Audio | File | Thought | ToolCall | ToolResult
 
 
 class Message(msgspec.Struct, frozen=True, omit_defaults=True):
+    """kept: the server put it there for this answer, a passage or a summary, and it is not left out where a conversation is shortened."""
+
     role: Role
     content: list[Content]
     name: str | None = None
+    kept: bool = False
 
     @property
     def text(self) -> str:
@@ -157,7 +160,7 @@ class Request(msgspec.Struct, omit_defaults=True):
     """One question. Limits of None mean the server's own.
 
     stream: an id chosen by the client (1-64 of A-Z a-z 0-9 _ -) or None. chat: the conversation that the answer belongs to.
-    time_limit: seconds for the whole answer. tool_choice and response_format: in the shapes of Chat Completions. n: how many
+    session: whether the server keeps that conversation and adds its earlier turns; None where the client said nothing. time_limit: seconds for the whole answer. tool_choice and response_format: in the shapes of Chat Completions. n: how many
     answers. logprobs: how many alternatives a token, None for no log probabilities at all. options: fields of `dialect` that
     nobody here reads, for hosts that speak it. reuse: None where the client said nothing. edits: whether the client takes back
     text that it was sent. record: what the dialect wants to find again in the stream's meta, small JSON-able data.
@@ -169,6 +172,7 @@ class Request(msgspec.Struct, omit_defaults=True):
     tenant: str = "default"
     stream: str | None = None
     chat: str | None = None
+    session: bool | None = None
     tools: list[Tool] = []
     tool_choice: Any = None
     max_tokens: int | None = None
@@ -192,6 +196,14 @@ class Request(msgspec.Struct, omit_defaults=True):
         Options of the native dialect are meant for the host, whichever it is.
         """
         return self.options if self.dialect in (*dialects, "native") else {}
+
+    @property
+    def user(self) -> str:
+        """Who asks, in the words of whichever dialect says it; "" where none does."""
+        metadata = self.options.get("metadata")
+        inner = metadata.get("user_id") if isinstance(metadata, dict) else None
+        found = self.options.get("safety_identifier") or self.options.get("user") or inner
+        return found if isinstance(found, str) else ""
 
     @property
     def question(self) -> str:

@@ -11,9 +11,9 @@ from typing import Final
 import msgspec
 
 from tidewire.core.errors import BadRequest, Conflict, NotFound
-from tidewire.core.events import Closed, Delta, Edit, Entry, Event, PartStarted, Signature
 from tidewire.core.ports import Desk
-from tidewire.core.request import Content, Message, Request, Text, Thought, ToolCall, ToolResult
+from tidewire.core.request import Message, Request, ToolResult
+from tidewire.core.said import Said
 from tidewire.doors.prefix import replay
 
 KEPT: Final = 32  # requests that a socket remembers
@@ -44,12 +44,12 @@ class Turns:
             )
         request = self._kept[tenant, stream][0]
         meta = await desk.meta(tenant, stream)
-        said = _Answer()
+        said = Said()
         await replay(desk, meta, said.feed)
-        if not said.reason:  # the log says so before the meta does
+        if said.closed is None:  # the log says so before the meta does
             raise Conflict(f"stream {stream} has not ended; its tool calls are complete once it has", param="continue")
-        if said.reason != "tool_calls":
-            raise BadRequest(f"stream {stream} ended with {said.reason}, and asks for no tool", param="continue")
+        if said.closed.reason != "tool_calls":
+            raise BadRequest(f"stream {stream} ended with {said.closed.reason}, and asks for no tool", param="continue")
         given = {result.call for result in results}
         if len(given) != len(results) or given != said.open:
             asked = ", ".join(sorted(said.open))[:200]
@@ -57,64 +57,5 @@ class Turns:
                 f"results must hold one result for each of its calls, and no more: {asked}", param="results"
             )
         answered = Message(role="tool", content=list(results))
-        return msgspec.structs.replace(request, stream=None, messages=[*request.messages, *said.messages(), answered])
-
-
-class _Answer:
-    """A log as the messages that it adds to a conversation."""
-
-    def __init__(self) -> None:
-        self.reason = ""
-        self._parts: dict[int, PartStarted] = {}
-        self._texts: dict[int, str] = {}
-        self._signatures: dict[int, Signature] = {}
-
-    def feed(self, entries: Sequence[Entry]) -> None:
-        for entry in entries:
-            self._take(entry.event)
-
-    def _take(self, event: Event) -> None:
-        match event:
-            case PartStarted(part=part):
-                self._parts[part] = event
-                self._texts[part] = ""
-            case Delta(part=part, text=text):
-                self._texts[part] += text
-            case Edit(part=part, start=start, end=end, text=text):
-                old = self._texts[part]
-                self._texts[part] = old[:start] + text + old[end:]
-            case Signature(part=part):
-                self._signatures[part] = event
-            case Closed(reason=reason):
-                self.reason = reason
-            case _:
-                pass
-
-    @property
-    def open(self) -> set[str]:
-        """Calls without a result in the log itself, which those of a server's own tools have."""
-        calls = {p.call or "" for p in self._parts.values() if p.kind == "tool_call"}
-        return calls - {p.call for p in self._parts.values() if p.kind == "tool_result"}
-
-    def messages(self) -> list[Message]:
-        out: list[Message] = []
-        for number, part in self._parts.items():
-            content = self._content(part, self._texts[number], self._signatures.get(number))
-            if content is None:
-                continue
-            role = "tool" if isinstance(content, ToolResult) else "assistant"
-            if not out or out[-1].role != role:
-                out.append(Message(role=role, content=[]))  # type: ignore[arg-type]
-            out[-1].content.append(content)
-        return out
-
-    @staticmethod
-    def _content(part: PartStarted, text: str, signature: Signature | None) -> Content | None:
-        proof = signature.value if signature is not None else None
-        if part.kind == "thinking":
-            return Thought(text=text, signature=proof, redacted=signature is not None and signature.redacted)
-        if part.kind in ("tool_call", "server_call"):
-            return ToolCall(call=part.call or "", name=part.name or "", arguments=text, signature=proof)
-        if part.kind == "tool_result":
-            return ToolResult(call=part.call or "", text=text, failed=part.failed, name=part.name)
-        return Text(text) if part.kind == "text" and text else None
+        before = [] if request.session else [*request.messages, *said.messages()]  # a session has them
+        return msgspec.structs.replace(request, stream=None, messages=[*before, answered])

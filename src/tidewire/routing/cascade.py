@@ -18,13 +18,14 @@ from tidewire.core.events import Event, Notice, Progress, Span, Timing, Usage
 from tidewire.core.meter import CascadeMeter
 from tidewire.core.ports import ModelInfo, Provider, Sink
 from tidewire.core.request import Message, Request, Text
+from tidewire.core.tokens import of_text
 from tidewire.routing import judge
 from tidewire.routing.cascade_plan import CascadePlan, Member
 from tidewire.routing.drafting import Draft
 from tidewire.routing.hedge import Hedges
 from tidewire.routing.judge import Verdict, asks_json
 from tidewire.routing.refining import Better, Heard, Other
-from tidewire.routing.table import BYTES_A_TOKEN, needs
+from tidewire.routing.table import needs
 from tidewire.routing.tally import added
 from tidewire.routing.trying import Numbered
 
@@ -172,7 +173,7 @@ class _Answering:
     def _barred(self) -> str | None:
         """Why there is no refinement although there should be one."""
         plan = self._plan
-        answer = len(self._draft.text.encode("utf-8", "surrogatepass")) // BYTES_A_TOKEN
+        answer = of_text(self._draft.text)
         if plan.max_cost and plan.refine.price(needs(self._request).tokens + answer, answer) > plan.max_cost:
             return "cost"
         if self._now() >= self._deadline:

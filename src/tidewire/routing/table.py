@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
-from tidewire.core.request import File, Image, Request
-
-BYTES_A_TOKEN: Final = 4  # of UTF-8, about, in most languages and tokenizers
-IMAGE_TOKENS: Final = 1000  # about what hosts count for one picture
+from tidewire.core.request import Image, Request, ToolResult
+from tidewire.core.tokens import of_request
 
 Price = Annotated[float, Meta(ge=0, le=1_000_000)]
 Seconds = Annotated[float, Meta(gt=0, le=604800, extra={"unit": "s"})]
@@ -115,24 +113,11 @@ class Needs(msgspec.Struct, frozen=True):
 
 def needs(request: Request) -> Needs:
     """Pure, and no more than a walk over the messages."""
-    size = pictures = 0
-    for message in request.messages:
-        for content in message.content:
-            if isinstance(content, Image):
-                pictures += 1
-            elif isinstance(content, File):
-                continue  # its length is not known here
-            else:
-                for text in (getattr(content, "text", ""), getattr(content, "arguments", "")):
-                    size += len(text.encode("utf-8", "surrogatepass"))
-                pictures += len(getattr(content, "images", ()))
-    if request.tools:
-        size += len(msgspec.json.encode(request.tools))
+    pictures = any(
+        isinstance(c, Image) or (isinstance(c, ToolResult) and c.images) for m in request.messages for c in m.content
+    )
     return Needs(
-        vision=pictures > 0,
-        tools=bool(request.tools),
-        tokens=size // BYTES_A_TOKEN + pictures * IMAGE_TOKENS,
-        answer=request.max_tokens or 0,
+        vision=pictures, tools=bool(request.tools), tokens=of_request(request), answer=request.max_tokens or 0
     )
 
 

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from tidewire.core.request import Audio, File, Image, Message, Text, Thought, Tool, ToolCall, ToolResult
+from tidewire.core.request import Audio, File, Image, Message, Request, Text, Thought, Tool, ToolCall, ToolResult
 
 MESSAGE: Final = 4  # tokens that a host puts around each message; OpenAI's cookbook counts 3 and the role
 IMAGE: Final = 1000  # what hosts charge is 85 to 1,600 by size and detail, which an address does not tell
@@ -72,6 +72,11 @@ def of_message(message: Message) -> int:
             case File():
                 tokens += FILE
     return tokens
+
+
+def of_request(request: Request) -> int:
+    """Tokens of all that a model is given: the conversation, and its tools."""
+    return sum(map(of_message, request.messages)) + of_tools(request.tools)
 
 
 def of_tools(tools: Sequence[Tool]) -> int:
