@@ -146,3 +146,61 @@ async def test_once_there_is_room_the_next_is_answered(full, tmp_path):
         peer = await served.peer()
         peer.post("/v1/streams", ASK)
         assert (await peer.head())[0] == 200
+
+
+async def on_the_doorstep(full):
+    """A new connection just after a refusal, and what the server has for it."""
+    await full.ask("POST", "/v1/streams", ASK)
+    before = set(full.server._waiting)
+    peer = await full.peer()
+    await eventually(lambda: full.server._waiting - before)
+    (waiting,) = full.server._waiting - before
+    return peer, waiting
+
+
+async def test_who_comes_while_others_are_refused_is_refused_before_http_is_parsed_and_may_ask_again(full, handled):
+    peer, waiting = await on_the_doorstep(full)
+    handled.clear()
+    for _ in range(3):
+        peer.post("/v1/streams", ASK)
+        status, headers = await peer.head()
+        assert (status, headers["retry-after"]) == (429, "1")
+        assert FULL in (await peer.body()).decode()
+    assert not handled
+    assert waiting in full.server._waiting
+
+
+@pytest.mark.parametrize(
+    "more", [{"origin": "https://app.example"}, {"expect": "100-continue"}, {"connection": "close"}]
+)
+async def test_whatever_is_no_plain_question_is_let_in_with_what_it_has_said(full, more):
+    peer, waiting = await on_the_doorstep(full)
+    peer.post("/v1/streams", ASK, **more)
+    async with asyncio.timeout(10):
+        status, _ = await peer.head()
+        assert status in (100, 429)
+        if status == 429:
+            assert FULL in (await peer.body()).decode()
+    assert waiting not in full.server._waiting
+    await peer.close()
+
+
+async def test_a_question_in_pieces_is_let_in_and_one_for_another_address_answered(full):
+    peer, waiting = await on_the_doorstep(full)
+    peer.raw(b"GET /healthz HT")
+    await eventually(lambda: waiting not in full.server._waiting)
+    peer.raw(b"TP/1.1\r\nhost: x\r\n\r\n")
+    assert (await peer.head())[0] == 200
+    other, _ = await on_the_doorstep(full)
+    other.ask("GET", "/v1/streams/held")
+    assert (await other.head())[0] == 200
+
+
+async def test_who_says_nothing_on_the_doorstep_is_not_waited_for(full):
+    peer, waiting = await on_the_doorstep(full)
+    waiting.check(waiting._since + 9.0, 10.0)
+    assert waiting in full.server._waiting
+    waiting.check(waiting._since + 11.0, 10.0)
+    async with asyncio.timeout(10):
+        assert await peer.reader.read() == b""
+    await eventually(lambda: waiting not in full.server._waiting)

@@ -140,15 +140,10 @@ class Connection(HttpToolsProtocol):
 
     def _turn_away(self, *, keep: bool) -> None:
         assert self._refusal is not None
-        (status, headers, body), self._refusal = self._refusal, None
+        refusal, self._refusal = self._refusal, None
         if self.transport.is_closing():
             return
-        lines = [b"%s: %s\r\n" % (name.encode(), value.encode("latin-1")) for name, value in headers]
-        closing = b"" if keep else b"connection: close\r\n"
-        self.transport.write(
-            b"%sserver: tidewire\r\n%scontent-length: %d\r\n%s\r\n%s"
-            % (REASONS[status], b"".join(lines), len(body), closing, body)
-        )
+        self.transport.write(refused(refusal, keep=keep))
         if not keep:
             self.transport.close()
         self.on_response_complete()
@@ -327,6 +322,20 @@ class Wire:
             self.abort()
         else:
             self.on_tick(now)
+
+
+def refused(refusal: Refusal, *, keep: bool) -> bytes:
+    """The whole response. keep: the connection stays open."""
+    status, headers, body = refusal
+    lines = [b"%s: %s\r\n" % (name.encode(), value.encode("latin-1")) for name, value in headers]
+    closing = b"" if keep else b"connection: close\r\n"
+    return b"%sserver: tidewire\r\n%scontent-length: %d\r\n%s\r\n%s" % (
+        REASONS[status],
+        b"".join(lines),
+        len(body),
+        closing,
+        body,
+    )
 
 
 def configure(bounds: Bounds, shed: Callable[[bytes], Refusal | None] | None = None) -> type[Connection]:

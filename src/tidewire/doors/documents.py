@@ -83,12 +83,12 @@ class DocumentRoutes:
     def __init__(self, documents: Documents) -> None:
         self._documents = documents
         # By address and method. A webhook asks for no API key: its signature says who it is.
-        self.routes = {
+        self.routes: dict[str, dict[str, Any]] = {
             "/v1/documents": {"get": self.list, "post": self.batch},
             "/v1/documents/{location:path}": {"put": self.put, "get": self.get, "delete": self.delete},
             "/v1/sources": {"get": self.sources},
         }
-        self.open_routes = {"/v1/sources/{name}/webhook": {"post": self.webhook}}
+        self.open_routes: dict[str, dict[str, Any]] = {"/v1/sources/{name}/webhook": {"post": self.webhook}}
 
     async def put(self, call: Call) -> None:
         """PUT /v1/documents/{location}: bytes of any format that is read, or JSON with the text and what is known of it."""

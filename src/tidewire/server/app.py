@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import logging
 import socket
@@ -15,6 +16,7 @@ import uvicorn
 
 from tidewire.core.errors import SettingsError
 from tidewire.doors.connection import Bounds, configure
+from tidewire.doors.doorstep import Doorstep
 from tidewire.server.assemble import House, Source, house
 from tidewire.server.routes import router
 from tidewire.server.settings import Settings
@@ -74,7 +76,8 @@ class Server(uvicorn.Server):
         idle: Callable[[], None] = lambda: None,
     ) -> None:
         limits = settings.limits
-        routes, shedding = router(parts)
+        routes, self._shedding = router(parts)
+        self._waiting: set[Doorstep] = set()
         self.connection_class = configure(
             Bounds(
                 connections=limits.connections,
@@ -84,12 +87,12 @@ class Server(uvicorn.Server):
                 write_buffer=limits.write_buffer_bytes,
                 stall_s=limits.write_stall_s,
             ),
-            shedding.refusal,
+            self._shedding.refusal,
         )
         super().__init__(
             uvicorn.Config(
                 routes,
-                http=self.connection_class,
+                http=self._at_the_door,  # type: ignore[arg-type]  # a class, as far as uvicorn calls it
                 ws="websockets-sansio",
                 ws_max_size=limits.body_bytes,
                 ws_ping_interval=20.0,
@@ -115,6 +118,11 @@ class Server(uvicorn.Server):
         self._idle = idle
         self._draining: asyncio.Task[None] | None = None
         self._ticks: asyncio.TimerHandle | None = None
+
+    def _at_the_door(self, **given: Any) -> asyncio.Protocol:
+        """What meets a new client. given: what uvicorn gives the connections it makes."""
+        enter = functools.partial(self.connection_class, **given)
+        return Doorstep(self._shedding.refusal, enter, self._waiting) if self._shedding.lately else enter()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
@@ -152,6 +160,8 @@ class Server(uvicorn.Server):
         now = time.monotonic()
         for connection in tuple(self.connection_class.everybody):
             connection.check(now)
+        for waiting in tuple(self._waiting):
+            waiting.check(now, self._settings.limits.header_s)
         if not self._parts.desk.open_streams:
             self._idle()
         self._ticks = self._loop.call_later(TICK, self._tick)
