@@ -25,6 +25,7 @@ from tidewire.server.assemble import House, house
 from tidewire.server.cache_settings import Cache
 from tidewire.server.embedding_settings import Embedding
 from tidewire.server.ingest_settings import SourceSettings
+from tidewire.server.session_settings import Sessions
 from tidewire.server.settings import Limits, Log, Models, Provider, Settings, Streams
 from tidewire.server.settings import Server as ServerSettings
 from tidewire.server.tools_settings import Tools
@@ -79,6 +80,7 @@ async def serving(
     sources: dict[str, SourceSettings] | None = None,
     cascades: dict[str, CascadePlan] | None = None,
     cache: Cache | None = None,
+    sessions: Sessions | None = None,
     embedding: Embedding | None = None,
     tools: dict[str, Tools] | None = None,
 ) -> AsyncIterator[Served]:
@@ -98,6 +100,7 @@ async def serving(
         sources=sources or {},
         cascades=cascades or {},
         cache=cache or Cache(),
+        sessions=sessions or Sessions(),
         embedding=embedding or Embedding(kind="none"),
         tools=tools or {},
     )

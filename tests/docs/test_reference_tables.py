@@ -112,6 +112,8 @@ def test_every_metric_is_explained_with_its_labels():
     metrics.encoders.kept(1, 1)
     metrics.intake.document("s", "added")
     metrics.intake.ingested("read", 0.1)
+    metrics.sessions.turn_ended("kept")
+    metrics.sessions.summarised("made", 1, 1)
     kinds = {}
     for family in metrics.collect():
         labels = " and ".join(name for name in family.samples[0].labels if name != "le")

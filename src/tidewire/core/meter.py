@@ -113,3 +113,13 @@ class IntakeMeter(Protocol):
 
     def ingested(self, stage: str, seconds: float) -> None:
         """What a document took in the stage read (read and cut), a batch of them in the stage store."""
+
+
+class SessionMeter(Protocol):
+    """What sessions report."""
+
+    def turn_ended(self, result: str) -> None:
+        """An answer of a session has ended. result: kept, dropped (nothing was said, or the session is deleted) or failed (to keep it)."""
+
+    def summarised(self, result: str, tokens_in: int, tokens_out: int) -> None:
+        """A model was asked for a summary. result: made, failed, late or cancelled."""

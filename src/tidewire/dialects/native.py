@@ -48,6 +48,7 @@ class _Body(msgspec.Struct, forbid_unknown_fields=True):
     messages: list[_Message] | None = None
     stream: str | None = None
     chat: str | None = None
+    session: bool | None = None
     tools: list[Tool] = []
     tool_choice: Any = None
     max_tokens: int | None = None
@@ -96,6 +97,7 @@ class Native:
             messages=_messages(given),
             stream=given.stream,
             chat=given.chat,
+            session=given.session,
             tools=given.tools,
             tool_choice=given.tool_choice,
             max_tokens=given.max_tokens,

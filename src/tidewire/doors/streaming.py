@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from tidewire.core.errors import BadRequest
 from tidewire.core.meter import Meter
 from tidewire.core.ports import Desk, Dialect, Meta
 from tidewire.core.request import Request, Reuse
@@ -15,6 +16,7 @@ from tidewire.doors.deadline import time_limit
 from tidewire.doors.pump import Pump
 
 HEADERS: Final = [("cache-control", "no-cache, no-transform"), ("x-accel-buffering", "no")]
+SESSION: Final = "x-tidewire-session"  # a session's id, for dialects that have no word for it
 HEARTBEATS: Final = {"text/event-stream": comment(), "application/x-ndjson": b"\n"}
 
 
@@ -48,6 +50,7 @@ class Streaming:
             request.time_limit = time_limit(call.headers)
         if request.reuse is None:
             request.reuse = Reuse.parse(call.headers.get("cache-control", ""))
+        _join_session(request, call.headers.get(SESSION, ""))
         return await self.desk.start(request)
 
     async def follow(
@@ -100,6 +103,17 @@ class Streaming:
     def retry(self) -> bytes:
         """The first bytes of a native event stream."""
         return b"retry: %d\n\n" % self._manner.retry
+
+
+def _join_session(request: Request, name: str) -> None:
+    """The header names a session where the request itself says nothing of one. Raises BadRequest where they name two."""
+    if not name or request.session is False:
+        return
+    if request.chat not in (None, name):
+        raise BadRequest(
+            f"the request is of {request.chat}, and {SESSION} names another session; send one", param=SESSION
+        )
+    request.chat, request.session = name, True
 
 
 def _nothing() -> None: ...

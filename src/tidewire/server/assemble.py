@@ -34,9 +34,11 @@ from tidewire.server.hosts import hosted, keys, spoken
 from tidewire.server.kinds import KINDS, Parts
 from tidewire.server.load import Load
 from tidewire.server.routebook import Reread, Routebook
+from tidewire.server.sessions import session_desk, sweep
 from tidewire.server.settings import Provider as Host
 from tidewire.server.settings import Settings
 from tidewire.server.toolbox import toolbox
+from tidewire.sessions.desk import SessionDesk
 from tidewire.stages.limit import Limit
 from tidewire.stages.stop import Stop
 from tidewire.stages.structured import Structured
@@ -52,10 +54,11 @@ Source = tuple[Path, Reread]
 
 
 class House(msgspec.Struct, frozen=True):
-    """What the doors are built on."""
+    """What the doors are built on. sessions: the desk that they ask, which knows conversations; desk: the one behind it."""
 
     settings: Settings
     desk: Desk
+    sessions: SessionDesk
     catalogue: Catalogue
     admission: Admission
     metrics: Metrics
@@ -141,16 +144,19 @@ async def house(settings: Settings, *, own_port: int, source: Source | None = No
         )
         orphans = await store.start()
         stack.push_async_callback(store.close)
+        sessions = await session_desk(settings, desk, arranged.find, metrics.sessions)
+        metrics.sessions.size = lambda: sessions.size
+        stack.push_async_callback(sessions.close)
         await desk.recover(orphans)
         await catalogue.refresh()
         for part in (lag, load):
             part.start()
             stack.callback(part.stop)
         await book.warn()
-        for work in (_sweep(desk), caching.sweep(), book.keep_warm(), *((book.watch(*source),) if source else ())):
+        for work in (_sweep(desk), sweep(sessions), caching.sweep(), book.keep_warm(), *((book.watch(*source),) if source else ())):
             stack.callback(asyncio.create_task(work).cancel)
         try:
-            yield House(settings, desk, catalogue, admission, metrics, documents, caching, encoder=encoders.encoder)
+            yield House(settings, desk, sessions, catalogue, admission, metrics, documents, caching, encoder=encoders.encoder)
         finally:
             await desk.drain(0.0)
 

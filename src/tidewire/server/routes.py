@@ -40,6 +40,7 @@ from tidewire.doors.native import NativeRoutes
 from tidewire.doors.ollama import OllamaRoutes
 from tidewire.doors.openai import OpenAIRoutes
 from tidewire.doors.responses import ResponsesRoutes
+from tidewire.doors.sessions import SessionRoutes
 from tidewire.doors.shedding import Shedding
 from tidewire.doors.static import ConsoleRoutes, HealthRoutes
 from tidewire.doors.streaming import Manner, Streaming
@@ -132,7 +133,7 @@ def router(house: House) -> tuple[ASGIApp, Shedding]:
     settings = house.settings
     limits = settings.limits
     manner = Manner(heartbeat=max(1, round(settings.streams.heartbeat_s)), retry=settings.streams.retry_ms)
-    streaming = Streaming(house.desk, manner, house.metrics)
+    streaming = Streaming(house.sessions, manner, house.metrics)
     access = Access(settings.server.api_key or None)
     origins = Origins(settings.server.origins)
     routes = Routes(access, origins, limits.body_bytes)
@@ -148,6 +149,10 @@ def router(house: House) -> tuple[ASGIApp, Shedding]:
 
     kept = CacheRoutes(house.kept)
     routes.add("/v1/cache", shape, get=kept.count, delete=kept.clear)
+
+    conversations = SessionRoutes(house.sessions)
+    routes.add("/v1/sessions", shape, get=conversations.find)
+    routes.add("/v1/sessions/{session}", shape, get=conversations.read, delete=conversations.delete)
 
     chat = OpenAIChat(when.openai_chat)
     openai = OpenAIRoutes(streaming, chat)
@@ -227,7 +232,7 @@ def router(house: House) -> tuple[ASGIApp, Shedding]:
     routes.add("/metrics", shape, get=health.metrics)
 
     socket = WebSocketDoor(
-        house.desk,
+        house.sessions,
         Native("sse", when.native),
         access,
         house.metrics,

@@ -20,6 +20,7 @@ from tidewire.server.cache_settings import Cache
 from tidewire.server.embedding_settings import Embedding
 from tidewire.server.group import Bytes, Count, Group, Ms, Seconds, masked
 from tidewire.server.ingest_settings import Ingest, SourceSettings
+from tidewire.server.session_settings import Sessions
 from tidewire.server.tools_settings import ToolCalls, Tools
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -242,6 +243,7 @@ class Settings(Group, frozen=True):
     ingest: Ingest = Ingest()
     models: Models = Models()
     context: Context = Context()
+    sessions: Sessions = Sessions()
     cache: Cache = Cache()
     providers: Annotated[dict[str, Provider], Meta(description="Model hosts by name.")] = {}
     sources: Annotated[dict[str, SourceSettings], Meta(description="Where documents come from, by name.")] = {}
@@ -259,6 +261,11 @@ class Settings(Group, frozen=True):
     def cache_path(self) -> Path:
         """The SQLite file of the answers that are kept."""
         return Path(self.data) / "cache.db"
+
+    @property
+    def sessions_path(self) -> Path:
+        """The SQLite file of the conversations that are kept."""
+        return Path(self.data) / "sessions.db"
 
     @property
     def log_path(self) -> Path:
@@ -316,6 +323,12 @@ def check(settings: Settings) -> None:
                 "nothing is left for the question: raise the one or lower the other",
                 param=f"context.{param}",
             )
+    if settings.sessions.summary_model and not (context.tokens or any(context.models.values())):
+        raise SettingsError(
+            "sessions.summary_model is set, and no model has a budget that a conversation could outgrow; set context.tokens or "
+            "context.models",
+            param="sessions.summary_model",
+        )
     if amiss := fault(settings.routes):
         name, sentence = amiss
         raise SettingsError(f"routes.{name}{sentence}", param=f"routes.{name}")
