@@ -7,6 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 Role = Literal["system", "user", "assistant", "tool"]
+Intent = Literal["short", "normal", "long"]
 
 
 class Text(msgspec.Struct, tag="text", tag_field="type", frozen=True):
@@ -160,7 +161,8 @@ class Request(msgspec.Struct, omit_defaults=True):
     """One question. Limits of None mean the server's own.
 
     stream: an id chosen by the client (1-64 of A-Z a-z 0-9 _ -) or None. chat: the conversation that the answer belongs to.
-    session: whether the server keeps that conversation and adds its earlier turns; None where the client said nothing. time_limit: seconds for the whole answer. tool_choice and response_format: in the shapes of Chat Completions. n: how many
+    session: whether the server keeps that conversation and adds its earlier turns; None where the client said nothing. intent: how
+    long an answer is meant; None: the server may judge by the question. time_limit: seconds for the whole answer. tool_choice and response_format: in the shapes of Chat Completions. n: how many
     answers. logprobs: how many alternatives a token, None for no log probabilities at all. options: fields of `dialect` that
     nobody here reads, for hosts that speak it. reuse: None where the client said nothing. edits: whether the client takes back
     text that it was sent. record: what the dialect wants to find again in the stream's meta, small JSON-able data.
@@ -173,6 +175,7 @@ class Request(msgspec.Struct, omit_defaults=True):
     stream: str | None = None
     chat: str | None = None
     session: bool | None = None
+    intent: Intent | None = None
     tools: list[Tool] = []
     tool_choice: Any = None
     max_tokens: int | None = None

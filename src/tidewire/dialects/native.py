@@ -17,6 +17,7 @@ from tidewire.core.request import (
     GRACE,
     Content,
     DisconnectPolicy,
+    Intent,
     Message,
     Request,
     Reuse,
@@ -49,6 +50,7 @@ class _Body(msgspec.Struct, forbid_unknown_fields=True):
     stream: str | None = None
     chat: str | None = None
     session: bool | None = None
+    intent: Intent | None = None
     tools: list[Tool] = []
     tool_choice: Any = None
     max_tokens: int | None = None
@@ -98,6 +100,7 @@ class Native:
             stream=given.stream,
             chat=given.chat,
             session=given.session,
+            intent=given.intent,
             tools=given.tools,
             tool_choice=given.tool_choice,
             max_tokens=given.max_tokens,

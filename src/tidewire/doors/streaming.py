@@ -9,13 +9,14 @@ import msgspec
 from tidewire.core.errors import BadRequest
 from tidewire.core.meter import Meter
 from tidewire.core.ports import Desk, Dialect, Meta
-from tidewire.core.request import Request, Reuse
+from tidewire.core.request import Intent, Request, Reuse
 from tidewire.core.sse import comment
 from tidewire.doors.call import Call
 from tidewire.doors.deadline import time_limit
 from tidewire.doors.pump import Pump
 
 HEADERS: Final = [("cache-control", "no-cache, no-transform"), ("x-accel-buffering", "no")]
+INTENT: Final = "x-tidewire-intent"  # short, normal or long
 SESSION: Final = "x-tidewire-session"  # a session's id, for dialects that have no word for it
 HEARTBEATS: Final = {"text/event-stream": comment(), "application/x-ndjson": b"\n"}
 
@@ -50,6 +51,8 @@ class Streaming:
             request.time_limit = time_limit(call.headers)
         if request.reuse is None:
             request.reuse = Reuse.parse(call.headers.get("cache-control", ""))
+        if request.intent is None:
+            request.intent = _intent(call.headers.get(INTENT, ""))
         _join_session(request, call.headers.get(SESSION, ""))
         return await self.desk.start(request)
 
@@ -103,6 +106,16 @@ class Streaming:
     def retry(self) -> bytes:
         """The first bytes of a native event stream."""
         return b"retry: %d\n\n" % self._manner.retry
+
+
+def _intent(name: str) -> Intent | None:
+    """Raises BadRequest."""
+    match name:
+        case "short" | "normal" | "long":
+            return name
+        case "":
+            return None
+    raise BadRequest(f"{INTENT} is {name[:40]!r}; it may be short, normal or long", param=INTENT)
 
 
 def _join_session(request: Request, name: str) -> None:

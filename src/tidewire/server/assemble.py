@@ -213,10 +213,11 @@ async def _providers(settings: Settings, index: Index, own_port: int) -> list[Pr
 
 def _steps(settings: Settings) -> list[Step]:
     given = settings.context
-    if not given.tokens and not given.models:
+    shares = given.intents.shares
+    if not given.tokens and not given.models and not shares:
         return []
     budget = Budget(given.tokens, given.answer_tokens, given.recent_turns, given.keep_files)
-    return [Context(budget, given.models)]
+    return [Context(budget, given.models, shares)]
 
 
 def _limits(settings: Settings) -> Limits:

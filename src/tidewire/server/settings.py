@@ -20,6 +20,7 @@ from tidewire.server.cache_settings import Cache
 from tidewire.server.embedding_settings import Embedding
 from tidewire.server.group import Bytes, Count, Group, Ms, Seconds, masked
 from tidewire.server.ingest_settings import Ingest, SourceSettings
+from tidewire.server.intent_settings import Intents
 from tidewire.server.session_settings import Sessions
 from tidewire.server.tools_settings import ToolCalls, Tools
 
@@ -172,6 +173,7 @@ class Context(Group, frozen=True):
     ] = 1024
     recent_turns: Annotated[int, Meta(ge=1, le=1000, description="Turns that are never left out.")] = 2
     keep_files: Annotated[bool, Meta(description="Turns with files in them are not left out either.")] = True
+    intents: Intents = Intents()
 
 
 class Models(Group, frozen=True):
