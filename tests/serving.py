@@ -26,7 +26,7 @@ from tidewire.server.cache_settings import Cache
 from tidewire.server.embedding_settings import Embedding
 from tidewire.server.ingest_settings import SourceSettings
 from tidewire.server.session_settings import Sessions
-from tidewire.server.settings import Limits, Log, Models, Provider, Settings, Streams
+from tidewire.server.settings import Limits, Log, Models, Provider, Retrieval, Settings, Streams
 from tidewire.server.settings import Server as ServerSettings
 from tidewire.server.tools_settings import Tools
 
@@ -82,6 +82,7 @@ async def serving(
     cache: Cache | None = None,
     sessions: Sessions | None = None,
     embedding: Embedding | None = None,
+    retrieval: Retrieval | None = None,
     tools: dict[str, Tools] | None = None,
 ) -> AsyncIterator[Served]:
     """hosts: name to base_url of hosts that speak Chat Completions, each with the model <name>/m."""
@@ -102,6 +103,7 @@ async def serving(
         cache=cache or Cache(),
         sessions=sessions or Sessions(),
         embedding=embedding or Embedding(kind="none"),
+        retrieval=retrieval or Retrieval(),
         tools=tools or {},
     )
     with socket.create_server(("127.0.0.1", 0), backlog=2048) as listener:

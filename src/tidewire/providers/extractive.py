@@ -23,6 +23,7 @@ from tidewire.core.events import (
     Timing,
     Usage,
 )
+from tidewire.core.leaning import leans_on
 from tidewire.core.ports import ModelInfo, Retriever, Sink
 from tidewire.core.request import Request
 from tidewire.providers.quoting import Choice, Quote, choose
@@ -31,11 +32,6 @@ from tidewire.providers.quoting import Choice, Quote, choose
 # that hold less than the second are no direct answer.
 NOTHING: Final = 0.3
 NEARLY: Final = 0.45
-SHORT: Final = 2  # a question of fewer content words than this, or one that points back, leans on the one before
-_POINTS_BACK: Final = re.compile(
-    r"\b(?:it|its|that|this|they|them|those|these|there|one|ones|he|she)\b|^\W*(?:and|but|what about|how about|why)\b",
-    re.IGNORECASE,
-)
 _PIECE: Final = re.compile(r"\s*\S+")
 
 
@@ -114,7 +110,7 @@ class Extractive:
         )
 
     async def _look(self, request: Request) -> tuple[Choice, int]:
-        question, before = request.question, _leans_on(request)
+        question, before = request.question, leans_on(request)
         query = f"{question}\n{before}" if before else question
         passages = await self._corpus.search(request.tenant, query, self._passages)
         if not passages:
@@ -216,16 +212,6 @@ def _between(last: Quote, quote: Quote) -> str:
     """A new paragraph for another document; and a full stop where the sentence before has no end of its own."""
     gap = " " if last.source.source == quote.source.source else "\n\n"
     return gap if last.text.rstrip("`*\"')\u201d")[-1:] in ".!?:;\u3002\uff01\uff1f" else f".{gap}"
-
-
-def _leans_on(request: Request) -> str:
-    """The question before, where this one says too little by itself."""
-    question = request.question
-    asked = [m.text for m in request.messages if m.role == "user"]
-    short = len(prose.content_words(question)) < SHORT
-    if len(asked) > 1 and (short or (_POINTS_BACK.search(question) and len(prose.content_words(question)) < 6)):
-        return asked[-2]
-    return ""
 
 
 def _nothing(request: Request, held: int) -> str:

@@ -150,6 +150,15 @@ class Retrieval(Group, frozen=True):
     pace: Annotated[
         float, Meta(gt=0, le=100_000, extra={"unit": "tokens/s"}, description="How fast the extractive model writes.")
     ] = 50.0
+    models: Annotated[
+        list[str],
+        Meta(description="Models, by the names that clients ask for, that are given passages with each question and cite them."),
+    ] = []
+    given: Annotated[int, Meta(ge=1, le=50, description="Passages that such a model is given at most.")] = 6
+    characters: Annotated[
+        int, Meta(ge=100, le=1_000_000, description="Characters of these passages together; the best one is always given whole.")
+    ] = 12_000
+    deadline_ms: Annotated[Ms, Meta(description="How long their search may take; then the model is asked without.")] = 300.0
 
 
 class Context(Group, frozen=True):

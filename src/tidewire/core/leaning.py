@@ -1,0 +1,25 @@
+"""Whether a question says by itself what it asks for, or leans on the one before it. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from tidewire.core.prose import content_words
+from tidewire.core.request import Request
+
+SHORT: Final = 2  # a question of fewer content words than this, or one that points back, leans on the one before
+_POINTS_BACK: Final = re.compile(
+    r"\b(?:it|its|that|this|they|them|those|these|there|one|ones|he|she)\b|^\W*(?:and|but|what about|how about|why)\b",
+    re.IGNORECASE,
+)
+
+
+def leans_on(request: Request) -> str:
+    """The question before, where this one says too little by itself; else ""."""
+    question = request.question
+    asked = [m.text for m in request.messages if m.role == "user"]
+    words = len(content_words(question))
+    if len(asked) > 1 and (words < SHORT or (_POINTS_BACK.search(question) and words < 6)):
+        return asked[-2]
+    return ""
