@@ -55,7 +55,7 @@ matrix: $(DEV) ## Write docs/matrix.md: every model host in every dialect
 fuzz: $(DEV) ## Feed every decoder broken answers: make fuzz [ARGS="--inputs 200000 --only ChatDecoder"]
 	@$(BIN)/python tools/fuzz $(ARGS)
 
-simulate: $(DEV) ## Let many thousand small worlds live in virtual time: make simulate [ARGS="--worlds 20000 --from 0"]
+simulate: $(DEV) ## Let many thousand small worlds live in virtual time, plain ones and ones with everything in them: make simulate [ARGS="--worlds 20000 --from 0"]
 	@$(BIN)/python tests/simulation/worlds.py $(ARGS)
 
 web: web/node_modules/.package-lock.json ## Build the console into the package
