@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
 import msgspec
 
 from tidewire.context.intent import Shares, intent_of
+from tidewire.context.tokenizer import Tokenizers
 from tidewire.context.turns import fit
 from tidewire.core.events import Notice
 from tidewire.core.ports import Sink
 from tidewire.core.request import Intent, Request
-from tidewire.core.tokens import of_message, of_tools
+from tidewire.core.tokens import of_message, of_text, of_tools
 
 PRUNED: Final = "context_pruned"
 OVER: Final = "context_over"
 LIMITED: Final = "answer_limited"
 _ALL: Final[Mapping[Intent, Shares]] = MappingProxyType({})
+_NONE: Final = Tokenizers({})
 
 
 class Budget(msgspec.Struct, frozen=True):
@@ -35,10 +38,18 @@ class Budget(msgspec.Struct, frozen=True):
 class Context:
     """`core.ports.Step`. models: tokens of models that have a budget of their own, by the name that the host is asked with.
 
-    shares: what questions of a kind may take, where that is less.
+    shares: what questions of a kind may take, where that is less. tokenizers: count for their models, in a thread, for they take
+    milliseconds; for other models tokens are estimated.
     """
 
-    def __init__(self, budget: Budget, models: Mapping[str, int], shares: Mapping[Intent, Shares] = _ALL) -> None:
+    def __init__(
+        self,
+        budget: Budget,
+        models: Mapping[str, int],
+        shares: Mapping[Intent, Shares] = _ALL,
+        tokenizers: Tokenizers = _NONE,
+    ) -> None:
+        self._tokenizers = tokenizers
         self._budget = budget
         self._models = models
         self._shares = shares
@@ -50,28 +61,40 @@ class Context:
             request = msgspec.structs.replace(request, max_tokens=share.answer)
             sink.feed([Notice(code=LIMITED, message=_limited(intent, share.answer))])
         tokens = self._models.get(request.model, self._budget.tokens)
-        if tokens == 0:
-            return self._fitted(request, share.context, share.context, sink) if share.context else request
-        answer = self._budget.answer if request.max_tokens is None else request.max_tokens
-        free = max(0, tokens - answer - of_tools(request.tools))
-        room = min(free, share.context) if share.context else free
-        return self._fitted(request, room, tokens if room == free else room, sink, (free, tokens))
+        if not tokens and not share.context:
+            return request
+        tokenizer = self._tokenizers.find(request.model)
+        if tokenizer is None:
+            request, notices = self._fitted(request, tokens, share.context, of_text)
+        else:
+            request, notices = await asyncio.to_thread(self._fitted, request, tokens, share.context, tokenizer.of_text)
+        if notices:
+            sink.feed(notices)
+        return request
 
     def _fitted(
-        self, request: Request, room: int, named: int, sink: Sink, over: tuple[int, int] | None = None
-    ) -> Request:
-        """named: the figure that the client is told. over: tokens that are free for the question, of how many, where there is such a bound."""
+        self, request: Request, tokens: int, share: int, of_text: Callable[[str], int]
+    ) -> tuple[Request, list[Notice]]:
+        """tokens: that the model takes, 0 for no bound. share: of the conversation, for a question of this kind, 0 for no bound."""
         given = self._budget
-        fitted = fit(request.messages, room, of_message, recent=given.recent, passages=given.passages)
+        answer = given.answer if request.max_tokens is None else request.max_tokens
+        free = max(0, tokens - answer - of_tools(request.tools, of_text))
+        by_share = share > 0 and not (tokens and free < share)
+        room = share if by_share else free
+        fitted = fit(
+            request.messages, room, lambda m: of_message(m, of_text), recent=given.recent, passages=given.passages
+        )
+        notices: list[Notice] = []
         if fitted.left_out:
-            sink.feed([Notice(code=PRUNED, message=_said(fitted.left_out, named))])
-        if over is not None and fitted.tokens > over[0]:
+            notices.append(Notice(code=PRUNED, message=_said(fitted.left_out, share if by_share else tokens)))
+            request = msgspec.structs.replace(request, messages=fitted.messages)
+        if tokens and fitted.tokens > free:
             message = (
-                f"the rest of the conversation is about {fitted.tokens} tokens, and {over[0]} of {over[1]} are free for it; "
+                f"the rest of the conversation is about {fitted.tokens} tokens, and {free} of {tokens} are free for it; "
                 "it is sent as it is"
             )
-            sink.feed([Notice(code=OVER, message=message)])
-        return msgspec.structs.replace(request, messages=fitted.messages) if fitted.left_out else request
+            notices.append(Notice(code=OVER, message=message))
+        return request, notices
 
 
 def _free(request: Request) -> bool:

@@ -1,13 +1,13 @@
 """How many tokens a message takes, estimated from its characters by script. Pure.
 
-The figures are measured: `docs/context.md` has the table, and how far they are off. No tokenizer is asked: hosts have many, few can be
-had as a small package, and a budget needs no exact number.
+The figures are measured: `docs/context.md` has the table, and how far they are off. Hosts have many tokenizers, few can be had as a small
+package, and a budget needs no exact number; where a model's own is at hand, it counts texts instead (`of_text`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -54,8 +54,8 @@ def of_text(text: str) -> int:
     return int(tokens + 0.999999)
 
 
-def of_message(message: Message) -> int:
-    """Tokens of a message with all that is in it."""
+def of_message(message: Message, of_text: Callable[[str], int] = of_text) -> int:
+    """Tokens of a message with all that is in it. of_text: counts those of a text."""
     tokens = MESSAGE
     for c in message.content:
         match c:
@@ -79,6 +79,6 @@ def of_request(request: Request) -> int:
     return sum(map(of_message, request.messages)) + of_tools(request.tools)
 
 
-def of_tools(tools: Sequence[Tool]) -> int:
+def of_tools(tools: Sequence[Tool], of_text: Callable[[str], int] = of_text) -> int:
     """Tokens of what a model is told of its tools, as JSON."""
     return of_text(msgspec.json.encode(tools).decode()) if tools else 0

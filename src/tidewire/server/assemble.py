@@ -13,8 +13,7 @@ from typing import Final
 
 import msgspec
 
-from tidewire.context.step import Budget, Context
-from tidewire.core.ports import Encoder, Log, Provider, Stage, Step
+from tidewire.core.ports import Encoder, Log, Provider, Stage
 from tidewire.core.request import Request
 from tidewire.dialects.openai_models import read_models
 from tidewire.engine.admission import Admission, Limits
@@ -28,6 +27,7 @@ from tidewire.retrieval.stores.sqlite_tables import NAME as DOCUMENTS
 from tidewire.server.arrangement import Arrangement
 from tidewire.server.caching import Caching, written
 from tidewire.server.catalogue import Catalogue
+from tidewire.server.context import context_steps
 from tidewire.server.documents import Documents, running
 from tidewire.server.encoders import build as encoders_of
 from tidewire.server.hosts import hosted, keys, spoken
@@ -137,7 +137,7 @@ async def house(settings: Settings, *, own_port: int, source: Source | None = No
             models=arranged.models,
             admission=admission,
             stages=stages,
-            steps=_steps(settings),
+            steps=context_steps(settings),
             terms=_terms(settings),
             meter=metrics,
             projection=projections,
@@ -209,15 +209,6 @@ async def _providers(settings: Settings, index: Index, own_port: int) -> list[Pr
     if "extractive" not in names:
         out.append(Extractive(index, interval=1 / settings.retrieval.pace, passages=settings.retrieval.passages))
     return sorted(out, key=lambda p: (isinstance(p, Simulated), p.name in unasked, isinstance(p, Extractive)))
-
-
-def _steps(settings: Settings) -> list[Step]:
-    given = settings.context
-    shares = given.intents.shares
-    if not given.tokens and not given.models and not shares:
-        return []
-    budget = Budget(given.tokens, given.answer_tokens, given.recent_turns, given.keep_files)
-    return [Context(budget, given.models, shares)]
 
 
 def _limits(settings: Settings) -> Limits:

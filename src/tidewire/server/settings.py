@@ -182,6 +182,12 @@ class Context(Group, frozen=True):
     ] = 1024
     recent_turns: Annotated[int, Meta(ge=1, le=1000, description="Turns that are never left out.")] = 2
     keep_files: Annotated[bool, Meta(description="Turns with files in them are not left out either.")] = True
+    tokenizers: Annotated[
+        dict[str, str],
+        Meta(
+            description="Files that count for their models (tokenizer.json): model = path, with * for any; else tokens are estimated."
+        ),
+    ] = {}
     intents: Intents = Intents()
 
 
