@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol, TypeVar
 
 import msgspec
@@ -20,8 +20,8 @@ from tidewire.core.errors import TidewireError
 from tidewire.core.ports import Encoder
 from tidewire.retrieval.ports import Filter, Index, Row, Scored, Store
 from tidewire.retrieval.ranking import features
-from tidewire.retrieval.ranking.duplicates import collapsed
-from tidewire.retrieval.ranking.fuse import normed, reciprocal, weighted
+from tidewire.retrieval.ranking.duplicates import PER_DOCUMENT, collapsed
+from tidewire.retrieval.ranking.fuse import normed, reciprocal, shares, weighted
 from tidewire.retrieval.ranking.recency import Recency, factor, fitting
 
 T = TypeVar("T")
@@ -42,7 +42,8 @@ class Reranker(Protocol):
 class Query(msgspec.Struct, frozen=True, kw_only=True):
     """limit: passages wanted. groups: of who asks. since, until: bounds of publication, Unix seconds. sources: empty: all.
 
-    recency: None: the settings'. deadline: seconds on the event loop's clock, by which the answer is of use.
+    recency: None: the settings'. deadline: seconds on the event loop's clock, by which the answer is of use. per_document: most
+    passages of one document.
     """
 
     text: str
@@ -53,6 +54,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     until: float | None = None
     recency: Recency | None = None
     deadline: float | None = None
+    per_document: int = PER_DOCUMENT
 
 
 class Found(msgspec.Struct, kw_only=True):
@@ -122,20 +124,24 @@ class Search:
         log = _Log()
         which = Filter(now, query.groups, query.sources, query.since, query.until)
         epoch = self.index.epoch(namespace)
-        depth = max(self.terms.depth, MORE * query.limit)
+        # By words alone the scores lie close together, and a heading may lift a passage from far down.
+        depth = max(self.terms.depth * (2 if self.encoder is None else 1), MORE * query.limit)
         lexical, dense = await asyncio.gather(
             log.timed("lexical", self.index.lexical(namespace, query.text, depth, which)),
             self._dense(namespace, query, depth, which, log),
         )
         recency = fitting(query.text, query.recency or self.terms.recency, now)
         began = time.perf_counter()
-        candidates = self._fused(lexical, dense)
-        best = sorted(candidates.items(), key=lambda pair: (-pair[1], pair[0]))[: max(depth // 2, MORE * query.limit)]
+        by_words, by_meaning = self._laid(lexical, dense)
+        meaning = 0.5 if self.terms.by_rank else self.terms.dense
+        candidates = weighted([(1.0 - meaning, by_words), (meaning, by_meaning)])
+        best = sorted(candidates.items(), key=lambda pair: (-pair[1], pair[0]))[
+            : depth if self.encoder is None else max(depth // 2, MORE * query.limit)
+        ]
         rows = await self.store.fetch(namespace, [chunk for chunk, _ in best])
         log.took["fetch"] = _ms(began)
         began = time.perf_counter()
         words = features.asked(query.text)
-        by_words, by_meaning = normed(lexical), normed(dense)
         found = []
         for chunk, score in best:
             row = rows.get(chunk)
@@ -153,7 +159,7 @@ class Search:
                 )
             )
         found.sort(key=lambda one: (-one.score, one.row.chunk))
-        found, copies = collapsed(found)
+        found, copies = collapsed(found, per_document=query.per_document)
         for one in found:
             one.copies = copies.get(one.row.chunk, [])
         log.took["rank"] = _ms(began)
@@ -162,10 +168,13 @@ class Search:
             found=found[: query.limit], epoch=epoch, took=log.took, notices=log.notices, weight=recency.weight
         )
 
-    def _fused(self, lexical: Sequence[Scored], dense: Sequence[Scored]) -> Mapping[int, float]:
+    def _laid(self, lexical: Sequence[Scored], dense: Sequence[Scored]) -> tuple[dict[int, float], dict[int, float]]:
+        """Each list between 0 and 1, as results show it: the score is made of just these."""
+        if not dense or not lexical:
+            return shares(lexical), shares(dense)
         if self.terms.by_rank:
-            return reciprocal([lexical, dense])
-        return weighted([(1.0 - self.terms.dense, normed(lexical)), (self.terms.dense, normed(dense))])
+            return reciprocal([lexical]), reciprocal([dense])
+        return normed(lexical), normed(dense)
 
     async def _dense(self, namespace: str, query: Query, depth: int, which: Filter, log: _Log) -> Sequence[Scored]:
         """By meaning; none without an encoder, or when it is late."""

@@ -31,24 +31,24 @@ def collapsed(ranked: Sequence[T], *, per_document: int = PER_DOCUMENT) -> tuple
 
     Of copies the newest is shown: a text that was published again is cited as it is now.
     """
+    groups: list[list[T]] = []  # of each text, the copy that is shown and those it stands for
+    shingles: dict[int, frozenset[tuple[str, ...]]] = {}
+    for one in ranked:
+        same = next((group for group in groups if _same(one.row, group[0].row, shingles)), None)
+        if same is None:
+            groups.append([one])
+        else:
+            same.insert(0 if one.row.published > same[0].row.published else len(same), one)
+    # Counted only now: a newer copy may belong to a document that has its share already.
     shown: list[T] = []
     copies: dict[int, list[int]] = {}
-    shingles: dict[int, frozenset[tuple[str, ...]]] = {}
     of_document: dict[str, int] = {}
-    for one in ranked:
-        same = next((n for n, other in enumerate(shown) if _same(one.row, other.row, shingles)), None)
-        if same is not None:
-            other = shown[same]
-            newer = one.row.published > other.row.published
-            kept, gone = (one, other) if newer else (other, one)
-            copies[kept.row.chunk] = [*copies.pop(other.row.chunk, []), gone.row.chunk]
-            if newer:
-                shown[same] = one
-                of_document[other.row.document] -= 1
-                of_document[one.row.document] = of_document.get(one.row.document, 0) + 1
-        elif of_document.get(one.row.document, 0) < per_document:
-            of_document[one.row.document] = of_document.get(one.row.document, 0) + 1
-            shown.append(one)
+    for first, *others in groups:
+        taken = of_document[first.row.document] = of_document.get(first.row.document, 0) + 1
+        if taken <= per_document:
+            shown.append(first)
+            if others:
+                copies[first.row.chunk] = [other.row.chunk for other in others]
     return shown, copies
 
 

@@ -25,6 +25,12 @@ def normed(scored: Sequence[Scored]) -> dict[int, float]:
     return {chunk: (score - low) / (high - low) for chunk, score in scored}
 
 
+def shares(scored: Sequence[Scored]) -> dict[int, float]:
+    """Of the best score: for a list that is alone, whose last is not nothing, only the least."""
+    high = max((score for _, score in scored), default=0.0)
+    return {chunk: max(0.0, score / high) if high > 0 else 1.0 for chunk, score in scored}
+
+
 def weighted(lists: Sequence[tuple[float, Mapping[int, float]]]) -> dict[int, float]:
     """lists: a weight and scores between 0 and 1. What a list does not hold gets nothing from it."""
     total = sum(weight for weight, scores in lists if scores) or 1.0

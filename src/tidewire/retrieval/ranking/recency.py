@@ -12,8 +12,9 @@ DAY: Final = 86400.0
 YEAR: Final = 365.25 * DAY
 CUED: Final = 0.5  # weight where the question itself asks for what is new
 _CUES: Final = re.compile(
-    r"\b(?:latest|newest|most recent|recent|recently|current|currently|today|tonight|yesterday|right now|at the moment|these days|"
+    r"\b(?:latest|newest|most recent|recent|recently|currently|today|tonight|yesterday|right now|at the moment|these days|"
     r"this (?:morning|afternoon|evening|week|month|quarter|year)|last (?:night|week|month|quarter)|as of|up[- ]to[- ]date|"
+    r"(?:the|our|your|my|its|their) current (?!in\b|of\b|through\b|from\b|to\b|flow|densit|gain|noise)\w+|"  # not that of a wire
     r"so far|just (?:released|announced|published)|news|breaking)\b",
     re.IGNORECASE,
 )

@@ -1,0 +1,139 @@
+"""A search over an index and a store that are played: what comes out, and what is said of what did not work."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, cast
+
+import pytest
+from tests.retrieval.test_ranking import NOW, row
+
+from tidewire.core.errors import UpstreamError
+from tidewire.core.ports import Encoder
+from tidewire.retrieval.ports import Filter, Index, Row, Scored, Store
+from tidewire.retrieval.ranking.recency import DAY
+from tidewire.retrieval.search import Query, Results, Search, Terms
+
+
+class PlayedIndex:
+    def __init__(self, words: list[Scored], meaning: list[Scored]) -> None:
+        self._words, self._meaning = words, meaning
+
+    def epoch(self, namespace: str) -> int:
+        return 7
+
+    async def lexical(self, namespace: str, query: str, limit: int, which: Filter) -> list[Scored]:
+        return self._words
+
+    async def dense(self, namespace: str, encoder: str, vector: bytes, limit: int, which: Filter) -> list[Scored]:
+        return self._meaning
+
+
+class PlayedStore:
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self._rows = {one.chunk: one for one in rows}
+
+    async def fetch(self, namespace: str, chunks: Sequence[int]) -> dict[int, Row]:
+        return {chunk: self._rows[chunk] for chunk in chunks if chunk in self._rows}
+
+
+class PlayedEncoder:
+    name, dimensions = "played", 1
+
+    def __init__(self, fault: Exception | None = None, *, hangs: bool = False) -> None:
+        self._fault, self._hangs = fault, hangs
+
+    async def encode(self, texts: Sequence[str], **_: Any) -> Sequence[bytes]:
+        if self._hangs:
+            await asyncio.Event().wait()
+        if self._fault is not None:
+            raise self._fault
+        return [b"\0\0\0\0" for _ in texts]
+
+
+class PlayedReranker:
+    name = "played"
+
+    def __init__(self, *, hangs: bool = False) -> None:
+        self._hangs = hangs
+
+    async def scores(self, question: str, texts: Sequence[str], *, deadline: float | None) -> Sequence[float]:
+        if self._hangs:
+            await asyncio.Event().wait()
+        return [float(n) for n, _ in enumerate(texts)]
+
+
+ROWS = [row(n, f"d{n}", f"passage number {n}", NOW - n * 10 * DAY) for n in range(1, 5)]
+WORDS = [(1, 9.0), (2, 5.0), (3, 4.0)]
+MEANING = [(4, 0.8), (2, 0.7), (1, 0.2)]
+
+
+def search(rows: Sequence[Row] = ROWS, encoder: PlayedEncoder | None = None, **other: Any) -> Search:
+    return Search(
+        cast(Store, PlayedStore(rows)),
+        cast(Index, PlayedIndex(WORDS, MEANING)),
+        encoder=cast(Encoder, encoder),
+        clock=lambda: NOW,
+        **other,
+    )
+
+
+async def find(searched: Search, **asked: Any) -> Results:
+    return await searched.find("tenant", Query(text="a question", **asked))
+
+
+@pytest.mark.parametrize("terms", [Terms(), Terms(dense=0.7), Terms(by_rank=True)])
+async def test_the_parts_that_a_result_shows_give_its_score(terms: Terms) -> None:
+    results = await find(search(encoder=PlayedEncoder(), terms=terms))
+    share = 0.5 if terms.by_rank else terms.dense
+    assert {one.row.chunk for one in results.found} == {1, 2, 3, 4}
+    for one in results.found:
+        fused = (1 - share) * (one.lexical or 0.0) + share * (one.dense or 0.0)
+        assert one.score == pytest.approx(fused * one.recency * one.lift)
+    assert results.epoch == 7
+    assert results.notices == []
+
+
+async def test_by_words_alone_the_parts_give_the_score_too() -> None:
+    results = await find(search())
+    assert [one.row.chunk for one in results.found] == [1, 2, 3]
+    for one in results.found:
+        assert one.dense is None
+        assert one.score == pytest.approx((one.lexical or 0.0) * one.recency * one.lift)
+        assert one.score > 0
+
+
+async def test_an_encoder_that_fails_leaves_the_words_and_is_said() -> None:
+    results = await find(search(encoder=PlayedEncoder(UpstreamError("no", code="upstream_refused"))))
+    assert [one.row.chunk for one in results.found] == [1, 2, 3]
+    assert len(results.notices) == 1
+    assert results.notices[0].startswith("dense:")
+
+
+async def test_an_encoder_that_is_late_leaves_the_words_and_is_said() -> None:
+    deadline = asyncio.get_running_loop().time() + 0.02
+    results = await find(search(encoder=PlayedEncoder(hangs=True)), deadline=deadline)
+    assert [one.row.chunk for one in results.found] == [1, 2, 3]
+    assert results.notices == ["dense:late"]
+
+
+async def test_what_the_index_gives_by_mistake_never_comes_out() -> None:
+    rows = [
+        row(1, "expired", "one", expires=NOW),
+        row(2, "secret", "two", readers=("board",)),
+        row(4, "lives", "four", expires=NOW + 1),
+    ]  # 3 is deleted
+    searched = search(rows, PlayedEncoder())
+    assert [one.row.chunk for one in (await find(searched)).found] == [4]
+    assert {one.row.chunk for one in (await find(searched, groups=frozenset({"board"}))).found} == {2, 4}
+    assert (await find(searched, until=NOW - 1)).found == []
+
+
+async def test_a_reranker_decides_the_order_and_one_that_is_late_keeps_it() -> None:
+    before = [one.row.chunk for one in (await find(search())).found]
+    turned = await find(search(reranker=PlayedReranker()))
+    assert [one.row.chunk for one in turned.found] == before[::-1]
+    late = await find(search(reranker=PlayedReranker(hangs=True), terms=Terms(rerank_s=0.02)))
+    assert [one.row.chunk for one in late.found] == before
+    assert late.notices == ["rerank:skipped"]
