@@ -40,6 +40,7 @@ async def server(
     environ = {k: v for k, v in os.environ.items() if not k.startswith("TIDEWIRE_")}
     environ |= {
         "TIDEWIRE_MODELS__DISCOVER": "0",
+        "TIDEWIRE_EMBEDDING__KIND": "none",
         "TIDEWIRE_LOG__DURABILITY": "memory",
         "TIDEWIRE_LIMITS__BUSY": "10",
         "TIDEWIRE_STREAMS__KEEP_S": "1",

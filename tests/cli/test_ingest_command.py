@@ -4,14 +4,18 @@ import asyncio
 import functools
 import signal
 import threading
+from contextlib import AsyncExitStack
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from tidewire.retrieval.index import Index
 from tidewire.retrieval.ports import Known
 from tidewire.retrieval.stores.sqlite import SqliteStore
+from tidewire.server.encoders import Encoders
+from tidewire.server.library import library_of
+from tidewire.server.settings import Settings
+from tidewire.telemetry.metrics import Metrics
 
 
 def test_a_folder_is_indexed_into_the_data_folder_and_then_only_what_changed(run, tmp_path):
@@ -25,15 +29,14 @@ def test_a_folder_is_indexed_into_the_data_folder_and_then_only_what_changed(run
     assert "Indexing docs" in done.stderr
     assert "b.bin: " in done.stderr
     assert run("ingest", "docs", "--data", "here").stdout.startswith("0 files indexed (0 passages), 1 unchanged")
-    assert asyncio.run(found(Path("here/index.db"))) == ["# Tides\n\nThe tide rises twice a day."]
+    assert asyncio.run(found("here")) == ["# Tides\n\nThe tide rises twice a day."]
 
 
-async def found(path: Path) -> list[str]:
-    index = Index(path)
-    try:
-        return [passage.text for passage in await index.search("default", "when does the tide rise", 5)]
-    finally:
-        await index.close()
+async def found(data: str) -> list[str]:
+    library = library_of(Settings(data=data), Encoders())
+    async with AsyncExitStack() as stack:
+        await library.run(stack, Encoders(), Metrics().encoders)
+        return [passage.text for passage in await library.corpus.search("default", "when does the tide rise", 5)]
 
 
 def test_nothing_there_is_a_failure(run, tmp_path):
@@ -58,10 +61,10 @@ def test_a_data_folder_that_cannot_be_used_is_a_wrong_setting(spawn, tmp_path, c
 def test_a_damaged_index_is_named_with_what_to_do(run, tmp_path):
     (tmp_path / "docs").mkdir()
     (tmp_path / "here").mkdir()
-    (tmp_path / "here" / "index.db").write_text("no database, and long enough to be read as one" * 100)
+    (tmp_path / "here" / "documents.db").write_text("no database, and long enough to be read as one" * 100)
     done = run("ingest", "docs", "--data", "here")
     assert done.exit_code == 2
-    assert "if it is damaged, delete it" in done.stderr
+    assert "if the file is damaged, move it away" in done.stderr
 
 
 def test_what_came_in_is_kept_with_its_namespace_its_date_its_readers_and_its_end(run, tmp_path):
@@ -85,7 +88,7 @@ def test_what_came_in_is_kept_with_its_namespace_its_date_its_readers_and_its_en
     (known,) = asyncio.run(kept(Path("here/documents.db"), "acme"))
     assert (known.title, known.readers, known.published) == ("Tides", ("staff", "crew"), 1714953600.0)
     assert known.expires == 1714953600.0 + 3e9
-    assert asyncio.run(found(Path("here/index.db"))) == []  # it would be shown to everybody there
+    assert asyncio.run(found("here")) == []  # it is in another namespace, and for some of it only
 
 
 async def kept(path: Path, namespace: str) -> list[Known]:

@@ -14,6 +14,7 @@ from pages import ROOT, SERVER
 COMMAND = [sys.executable, "-m", "tidewire.cli"]
 SETTINGS = {
     "TIDEWIRE_MODELS__DISCOVER": "0",
+    "TIDEWIRE_EMBEDDING__KIND": "none",
     "TIDEWIRE_LOG__DURABILITY": "memory",
     "TIDEWIRE_PROVIDERS__SIMULATED__KIND": "simulated",
     "TIDEWIRE_SERVER__ORIGINS": "*",

@@ -25,6 +25,7 @@ READERS = 6
 QUIET = {
     **{name: value for name, value in os.environ.items() if not name.startswith("TIDEWIRE_")},
     "TIDEWIRE_MODELS__DISCOVER": "0",
+    "TIDEWIRE_EMBEDDING__KIND": "none",
     "TIDEWIRE_PROVIDERS__SIMULATED__KIND": "simulated",
     "TIDEWIRE_MODELS__DEFAULT": "simulated",
     "TIDEWIRE_LIMITS__BUSY": "10",

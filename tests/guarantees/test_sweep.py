@@ -23,11 +23,14 @@ from tidewire.engine.run import Run
 from tidewire.providers.extractive import Extractive
 from tidewire.providers.hosted import Hosted
 from tidewire.providers.simulated import Simulated
-from tidewire.retrieval.index import Index
+from tidewire.server.encoders import Encoders
+from tidewire.server.library import library_of
+from tidewire.server.settings import Settings
 from tidewire.stages.limit import Limit
 from tidewire.stages.stop import Stop
 from tidewire.stores.memory import MemoryLog
 from tidewire.stores.sqlite import SqliteLog
+from tidewire.telemetry.metrics import Metrics
 from toolbox.played_tools import Model, Played, Stage, calls
 from toolbox.played_tools import says as spoken
 from upstream import DONE, Upstream, chat, streams
@@ -111,7 +114,9 @@ async def retrying() -> AsyncIterator[Provider]:
 async def tooled() -> AsyncIterator[Provider]:
     """A model that calls two tools of the server's at once, which takes rounds and tasks of their own."""
     tool = Played(takes=0.002)
-    model = Model([*spoken("Let me see. "), calls("weather", "c1"), calls("weather", "c2")], spoken("Sunny."), again=True)
+    model = Model(
+        [*spoken("Let me see. "), calls("weather", "c1"), calls("weather", "c2")], spoken("Sunny."), again=True
+    )
     yield Stage(model, tool, heartbeat=0.001).runner
     assert tool.running == 0
 
@@ -361,10 +366,9 @@ def test_the_index_on_disk_is_let_go_of_at_any_await(tmp_path):
     """The extractive model over its real index: nothing is there to quote, and every await may be its last."""
 
     async def work() -> int:
-        index = Index(tmp_path / "index.db")
-        try:
-            return await sweep_awaits(MemoryLog(), Extractive(index, interval=0.0), "stop", inside=False)
-        finally:
-            await index.close()
+        library = library_of(Settings(data=str(tmp_path)), Encoders())
+        async with contextlib.AsyncExitStack() as stack:
+            await library.run(stack, Encoders(), Metrics().encoders)
+            return await sweep_awaits(MemoryLog(), Extractive(library.corpus, interval=0.0), "stop", inside=False)
 
     assert run(RealTurning, work) >= 3

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidewire.retrieval.documents import digest
 from tidewire.retrieval.reading import formats
 from tidewire.retrieval.reading.page import NotRead
 
@@ -112,7 +111,3 @@ def test_what_cannot_be_read_says_why(raw: bytes, name: str, why: str) -> None:
 def test_text_that_is_not_utf_8_is_read_as_latin_1_and_utf_16_by_its_mark() -> None:
     assert read("Größe".encode("latin-1"), "a.txt")[1] == "Größe"
     assert read("Größe".encode("utf-16"), "a.txt")[1] == "Größe"
-
-
-def test_equal_bytes_have_equal_digests() -> None:
-    assert digest(b"a") == digest(b"a") != digest(b"b")

@@ -10,7 +10,7 @@ from tidewire.core.errors import SettingsError
 from tidewire.core.events import Attempt, Usage
 from tidewire.routing.table import Candidate, Plan
 from tidewire.server.cache_settings import Cache
-from tidewire.server.caching import Caching, written
+from tidewire.server.caching import Caching
 from tidewire.server.settings import Limits, Provider, Settings
 from tidewire.telemetry.metrics import Metrics
 from tidewire.toolbox.runner import Runner
@@ -73,14 +73,3 @@ def test_a_semantic_cache_says_what_it_lacks(given):
     with pytest.raises(SettingsError, match=r"cache\.semantic") as told:
         caching(Settings(cache=given), encoder=encoder)
     assert told.value.param == "cache.semantic"
-
-
-def test_a_file_that_is_written_to_is_another_one(tmp_path):
-    path = tmp_path / "index.db"
-    assert not written(path)
-    path.write_bytes(b"1")
-    first = written(path)
-    path.with_name("index.db-wal").write_bytes(b"")
-    assert written(path) == first
-    path.with_name("index.db-wal").write_bytes(b"2")
-    assert written(path) != first

@@ -25,7 +25,8 @@ from tidewire.cli.screen import Screen
 from tidewire.client import Tidewire
 from tidewire.core.errors import SettingsError, TidewireError
 from tidewire.core.ports import ModelInfo
-from tidewire.retrieval.index import Index
+from tidewire.retrieval.stores.sqlite import SqliteStore
+from tidewire.retrieval.stores.sqlite_tables import NAME as DOCUMENTS
 from tidewire.server import app
 from tidewire.server.settings import Settings
 
@@ -63,8 +64,8 @@ def demo(
     """
     paths = [docs] if docs is not None else _own_documents()
     chosen = _settings(config, data, port, paths)
-    asyncio.run(index_paths(chosen.index_path, paths))
-    question = question or (asyncio.run(_question(chosen.index_path)) if docs is not None else OWN_QUESTION)
+    asyncio.run(index_paths(chosen, paths))
+    question = question or (asyncio.run(_question(Path(chosen.data))) if docs is not None else OWN_QUESTION)
     show = Show(chosen, question, once=once)
     app.serve(chosen, show.start)
     sys.exit(FAILED if show.failed else 0)
@@ -107,13 +108,14 @@ def _settings(config: Path | None, data: str | None, port: int | None, paths: Se
     )
 
 
-async def _question(index_path: Path) -> str:
+async def _question(data: Path) -> str:
     """A question that these documents can answer: about the title of the longest of them."""
-    index = Index(index_path)
+    store = SqliteStore(data / DOCUMENTS)
+    await store.start()
     try:
-        documents = await index.documents("default")
+        documents = await store.documents("default", limit=1000)
     finally:
-        await index.close()
+        await store.close()
     if not documents:
         raise click.UsageError("nothing in that folder could be read, so there is nothing to ask about")
     return f"What is {max(documents, key=lambda document: document.size).title} about?"

@@ -15,8 +15,6 @@ import click
 from tidewire.cli.main import FAILED
 from tidewire.cli.options import settings, settings_options
 from tidewire.core.errors import TidewireError
-from tidewire.retrieval.index import Index
-from tidewire.retrieval.ingest import ingest as bring_in
 from tidewire.retrieval.intake import Delivery, Report
 from tidewire.retrieval.reading.dates import seconds
 from tidewire.retrieval.sources.folder import Choice, Folder
@@ -24,8 +22,8 @@ from tidewire.retrieval.sources.port import Source
 from tidewire.retrieval.sources.web import Pages, Web
 from tidewire.retrieval.stores.sqlite import SqliteStore
 from tidewire.retrieval.stores.sqlite_tables import NAME as DOCUMENTS
-from tidewire.server.ingest_settings import Ingest
 from tidewire.server.intake import intake_of
+from tidewire.server.settings import Settings
 
 SHOWN: Final = 10  # documents that were skipped and are named
 EVERY: Final = 60.0  # seconds between two looks with --watch, where nothing tells of changes
@@ -70,9 +68,8 @@ def ingest(
         raise click.UsageError(f"--published is {published[:40]!r}; it must be a date such as 2024-05-06")
     report = asyncio.run(
         _ingest(
-            loaded.index_path,
+            loaded,
             [place],
-            loaded.ingest,
             namespace=namespace,
             choice=Choice(readers=readers, published=when),
             ttl=ttl,
@@ -85,15 +82,14 @@ def ingest(
         sys.exit(FAILED)
 
 
-async def index_paths(index_path: Path, paths: Sequence[Path]) -> Report:
+async def index_paths(given: Settings, paths: Sequence[Path]) -> Report:
     """Index each path with a progress bar on standard error, and say what was done."""
-    return await _ingest(index_path, [str(path) for path in paths], Ingest())
+    return await _ingest(given, [str(path) for path in paths])
 
 
 async def _ingest(
-    index_path: Path,
+    given: Settings,
     places: Sequence[str],
-    bounds: Ingest,
     *,
     namespace: str = "default",
     choice: Choice | None = None,
@@ -103,21 +99,19 @@ async def _ingest(
 ) -> Report:
     choice = choice or Choice()
     async with contextlib.AsyncExitStack() as stack:
-        index = Index(index_path)
-        stack.push_async_callback(index.close)
-        store = SqliteStore(index_path.parent / DOCUMENTS)
+        bounds = given.ingest
+        store = SqliteStore(Path(given.data) / DOCUMENTS)
         await store.start()
         stack.push_async_callback(store.close)
         intake = intake_of(bounds, store)
         stack.push_async_callback(intake.reader.close)
         web = Web(largest=bounds.file_bytes, private=private or bounds.private)
         stack.push_async_callback(web.close)
-        everybody = not choice.readers and ttl is None  # the old index knows neither readers nor an end
         total = Report()
         for place in places:
             bar = _Bar(Path(place).name or place)
             source: Source
-            if remote := place.startswith(("http://", "https://")):
+            if place.startswith(("http://", "https://")):
                 source = Pages(web, [place], choice.readers, choice.published)
             else:
                 source = Folder(place, choice, bar)
@@ -128,17 +122,12 @@ async def _ingest(
             finally:
                 _add(total, await delivery.end())
                 bar.close()
-            if everybody and not remote:
-                await bring_in(index, place, namespace, largest=bounds.file_bytes)
         if total.removed:
             await store.compact()
         say(total)
         while watch:
             await source.wait(EVERY)
             await _look(source, Delivery(intake, namespace, ttl=ttl))
-            if everybody and not remote:
-                with contextlib.suppress(TidewireError):  # it was said
-                    await bring_in(index, place, namespace, largest=bounds.file_bytes)
         return total
 
 

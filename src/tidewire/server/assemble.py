@@ -18,20 +18,19 @@ from tidewire.core.request import Request
 from tidewire.dialects.openai_models import read_models
 from tidewire.engine.admission import Admission, Limits
 from tidewire.engine.desk import Desk, Terms
-from tidewire.providers.extractive import Extractive
+from tidewire.providers.extractive import Corpus, Extractive
 from tidewire.providers.local_hosts import discover
 from tidewire.providers.simulated import Simulated
-from tidewire.retrieval.index import Index
-from tidewire.retrieval.stores.sqlite import SqliteStore
-from tidewire.retrieval.stores.sqlite_tables import NAME as DOCUMENTS
 from tidewire.server.arrangement import Arrangement
-from tidewire.server.caching import Caching, written
+from tidewire.server.caching import Caching
 from tidewire.server.catalogue import Catalogue
 from tidewire.server.context import context_steps
 from tidewire.server.documents import Documents, running
 from tidewire.server.encoders import build as encoders_of
+from tidewire.server.grounding import Grounding
 from tidewire.server.hosts import hosted, keys, spoken
 from tidewire.server.kinds import KINDS, Parts
+from tidewire.server.library import Library, NoDocuments, library_of
 from tidewire.server.load import Load
 from tidewire.server.routebook import Reread, Routebook
 from tidewire.server.sessions import session_desk, sweep
@@ -64,6 +63,7 @@ class House(msgspec.Struct, frozen=True):
     metrics: Metrics
     documents: Documents
     kept: Caching
+    library: Library
     encoder: Encoder | None = None
 
 
@@ -98,13 +98,13 @@ async def house(settings: Settings, *, own_port: int, source: Source | None = No
         metrics = Metrics(store.size)
         lag = LoopLag(metrics.late)
         load = Load(lambda: desk.open_streams, metrics.refusals.total)
-        index = Index(Path(settings.data) / "index.db")
-        stack.push_async_callback(index.close)
         encoders = encoders_of(settings, metrics.encoders)
         stack.push_async_callback(encoders.close)
         if settings.embedding.kind == "minilm":  # asked for; one that is merely installed is loaded when there is a text for it
             encoders.warm()
-        hosts = [*await _providers(settings, index, own_port), *encoders.offered]
+        library = library_of(settings, encoders)
+        await library.run(stack, encoders, metrics.encoders)
+        hosts = [*await _providers(settings, library.corpus, own_port), *encoders.offered]
         catalogue = Catalogue(hosts, settings.models.aliases, settings.models.default)
         stack.push_async_callback(catalogue.close)
         book = Routebook(
@@ -115,21 +115,19 @@ async def house(settings: Settings, *, own_port: int, source: Source | None = No
             rng=random.Random(os.urandom(8)),
             cascades=settings.cascades,
         )
-        library = SqliteStore(Path(settings.data) / DOCUMENTS)
-        await library.start()
-        stack.push_async_callback(library.close)
-        documents = await running(stack, settings, library, metrics.intake)
+        documents = await running(stack, settings, library.store, metrics.intake, library.index)
         caching = Caching(
             settings,
             tables=lambda: book.tables,
-            knowledge=lambda tenant: written(settings.index_path),
+            knowledge=lambda tenant: str(library.index.epoch(tenant)),
             meter=metrics,
             encoder=encoders.encoder,
         )
         stack.push_async_callback(caching.close)
         metrics.cache_size = lambda: caching.shelf.size
         tools = await stack.enter_async_context(toolbox(settings, metrics))
-        arranged = Arrangement(catalogue, routes=lambda: book.current, wrappers=[caching.around], tools=tools)
+        grounding = Grounding(settings.retrieval, library.search)  # outside the cache: answers are kept by the passages they saw
+        arranged = Arrangement(catalogue, routes=lambda: book.current, wrappers=[caching.around, grounding.around], tools=tools)
         admission = Admission(_limits(settings), load=load.expected, held=lambda: store.size()[1])
         desk = Desk(
             store,
@@ -156,7 +154,7 @@ async def house(settings: Settings, *, own_port: int, source: Source | None = No
         for work in (_sweep(desk), sweep(sessions), caching.sweep(), book.keep_warm(), *((book.watch(*source),) if source else ())):
             stack.callback(asyncio.create_task(work).cancel)
         try:
-            yield House(settings, desk, sessions, catalogue, admission, metrics, documents, caching, encoder=encoders.encoder)
+            yield House(settings, desk, sessions, catalogue, admission, metrics, documents, caching, library, encoders.encoder)
         finally:
             await desk.drain(0.0)
 
@@ -165,12 +163,10 @@ async def house(settings: Settings, *, own_port: int, source: Source | None = No
 async def offered(settings: Settings) -> AsyncIterator[Routebook]:
     """The routes, and the models behind them, without a server: for a look at what is on offer."""
     async with contextlib.AsyncExitStack() as stack:
-        index = Index(Path(settings.data) / "index.db")
-        stack.push_async_callback(index.close)
         metrics = Metrics()
         encoders = encoders_of(settings, metrics.encoders)
         stack.push_async_callback(encoders.close)
-        hosts = [*await _providers(settings, index, settings.server.port), *encoders.offered]
+        hosts = [*await _providers(settings, NoDocuments(), settings.server.port), *encoders.offered]
         catalogue = Catalogue(hosts, settings.models.aliases, settings.models.default)
         stack.push_async_callback(catalogue.close)
         await catalogue.refresh()
@@ -191,11 +187,11 @@ def _log(settings: Settings) -> Log:
     return SqliteLog(settings.log_path, durability)
 
 
-async def _providers(settings: Settings, index: Index, own_port: int) -> list[Provider]:
+async def _providers(settings: Settings, corpus: Corpus, own_port: int) -> list[Provider]:
     """The best first: models of the user's own, sentences out of documents, a host that only its key in the environment
     speaks for (it costs money, and lists its models in no order), a rehearsal.
     """
-    parts = Parts(settings, index)
+    parts = Parts(settings, corpus)
     out: list[Provider] = [KINDS.find(given.kind)(name, given, parts) for name, given in settings.providers.items()]
     names = {p.name for p in out}
     unasked: set[str] = set()
@@ -207,7 +203,7 @@ async def _providers(settings: Settings, index: Index, own_port: int) -> list[Pr
                 unasked.add(found.name)
             out.append(hosted(found.kind, found.name, Host(kind=found.kind, base_url=found.base_url), found.why))
     if "extractive" not in names:
-        out.append(Extractive(index, interval=1 / settings.retrieval.pace, passages=settings.retrieval.passages))
+        out.append(Extractive(corpus, interval=1 / settings.retrieval.pace, passages=settings.retrieval.passages))
     return sorted(out, key=lambda p: (isinstance(p, Simulated), p.name in unasked, isinstance(p, Extractive)))
 
 

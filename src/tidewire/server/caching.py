@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -152,19 +151,6 @@ class Caching:
         digest = hashlib.blake2b(self._base, digest_size=16)
         digest.update(msgspec.json.encode(tables, order="deterministic"))
         self._version = digest.hexdigest()
-
-
-def written(path: Path) -> str:
-    """When an SQLite file was written to last, by whichever process; "" while it is not there."""
-    out = ""
-    for file in (path, path.with_name(path.name + "-wal")):
-        try:
-            found = file.stat()
-        except OSError:
-            continue
-        if found.st_size:  # an empty write-ahead log says only that somebody reads
-            out += f"{found.st_mtime_ns}.{found.st_size} "
-    return out
 
 
 def _pace(given: Given) -> Pace:

@@ -13,11 +13,10 @@ from tidewire.core.ports import Provider
 from tidewire.core.registry import Registry
 from tidewire.dialects import plain_prompt, triton_host
 from tidewire.providers.answers import Timeouts
-from tidewire.providers.extractive import Extractive
+from tidewire.providers.extractive import Corpus, Extractive
 from tidewire.providers.onnx_local import OnnxLocal
 from tidewire.providers.simulated import Simulated
 from tidewire.providers.triton_grpc import TritonGrpc
-from tidewire.retrieval.index import Index
 from tidewire.server import settings as s
 from tidewire.server.hosts import HOSTS, hosted
 
@@ -26,7 +25,7 @@ class Parts(msgspec.Struct, frozen=True):
     """What a provider may be made from, beside its own settings."""
 
     settings: s.Settings
-    index: Index
+    corpus: Corpus
 
 
 def simulated(name: str, given: s.Provider, parts: Parts) -> Provider:
@@ -35,7 +34,7 @@ def simulated(name: str, given: s.Provider, parts: Parts) -> Provider:
 
 def extractive(name: str, given: s.Provider, parts: Parts) -> Provider:
     retrieval = parts.settings.retrieval
-    return Extractive(parts.index, interval=1 / retrieval.pace, passages=retrieval.passages)
+    return Extractive(parts.corpus, interval=1 / retrieval.pace, passages=retrieval.passages)
 
 
 def triton_grpc(name: str, given: s.Provider, parts: Parts) -> Provider:

@@ -152,13 +152,22 @@ class Retrieval(Group, frozen=True):
     ] = 50.0
     models: Annotated[
         list[str],
-        Meta(description="Models, by the names that clients ask for, that are given passages with each question and cite them."),
+        Meta(
+            description="Models, by the names that clients ask for, that are given passages with each question and cite them."
+        ),
     ] = []
     given: Annotated[int, Meta(ge=1, le=50, description="Passages that such a model is given at most.")] = 6
     characters: Annotated[
-        int, Meta(ge=100, le=1_000_000, description="Characters of these passages together; the best one is always given whole.")
+        int,
+        Meta(
+            ge=100,
+            le=1_000_000,
+            description="Characters of these passages together; the best one is always given whole.",
+        ),
     ] = 12_000
-    deadline_ms: Annotated[Ms, Meta(description="How long their search may take; then the model is asked without.")] = 300.0
+    deadline_ms: Annotated[Ms, Meta(description="How long their search may take; then the model is asked without.")] = (
+        300.0
+    )
 
 
 class Context(Group, frozen=True):
@@ -265,14 +274,11 @@ class Settings(Group, frozen=True):
     providers: Annotated[dict[str, Provider], Meta(description="Model hosts by name.")] = {}
     sources: Annotated[dict[str, SourceSettings], Meta(description="Where documents come from, by name.")] = {}
     routes: Annotated[dict[str, Plan], Meta(description="Names that several models answer to.")] = {}
-    cascades: Annotated[dict[str, CascadePlan], Meta(description="A quick model, and one that betters its answers.")] = {}
+    cascades: Annotated[
+        dict[str, CascadePlan], Meta(description="A quick model, and one that betters its answers.")
+    ] = {}
     tools: Annotated[dict[str, Tools], Meta(description="Tools that the server runs itself, by name.")] = {}
     tool_calls: ToolCalls = ToolCalls()
-
-    @property
-    def index_path(self) -> Path:
-        """The SQLite file of the retrieval index."""
-        return Path(self.data) / "index.db"
 
     @property
     def cache_path(self) -> Path:

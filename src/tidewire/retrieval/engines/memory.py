@@ -133,6 +133,17 @@ class MemoryIndex:
         behind = self._last - self._seq
         return behind, self._clock() - self._behind_since if behind else 0.0
 
+    async def filled(self, within: float) -> bool:
+        """Returns once all words that were stored when it started can be found; False after so many seconds."""
+        if self._ready != "empty":
+            return True
+        try:
+            async with asyncio.timeout(within), self._moved:
+                await self._moved.wait_for(lambda: self._ready != "empty")
+        except TimeoutError:
+            return False
+        return True
+
     async def visible(self, seq: int, *, full: bool = False, within: float = 10.0) -> bool:
         def there() -> bool:
             return self._seq >= seq and not (full and seq in self._missing)

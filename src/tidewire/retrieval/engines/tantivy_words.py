@@ -1,5 +1,8 @@
 """Words by tantivy, in memory: one writer, touched by one thread only (a second one makes it fail for good).
 
+Title, heading, text and parts are one field, the heading twice: as in FTS5, a word that stands in several of them counts once, for
+more. Fields of their own, scored apart and added up, let a word of the heading outweigh all that a text says.
+
 What was added since the last commit is searched beside it, by the same formula (BM25, k1 1.2, b 0.75) and the same analysis, so that
 a put can be found at once without a commit for each: `fold` commits when it is worth it. What was removed is left out of every
 answer from then on, and of the index with the next commit.
@@ -18,7 +21,7 @@ import tantivy
 from tantivy import FieldType, Occur, Query, SchemaBuilder, TextAnalyzerBuilder, Tokenizer
 from tantivy import Filter as Fold
 
-from tidewire.retrieval.engines.lexical import FIELDS, WEIGHTS, asked, columns
+from tidewire.retrieval.engines.lexical import asked, columns
 from tidewire.retrieval.ports import Filter, Row, Scored
 
 ANALYSIS: Final = "prose"
@@ -29,23 +32,20 @@ FRESH: Final = 512  # rows that are searched in Python; more are committed at on
 EVERY: Final = 0.25  # seconds between two commits, where rows keep coming
 SELDOM: Final = 2.0  # and where they come by the thousand, when the index is filled
 PAUSE: Final = 64  # rows that are analysed before other threads have a turn
-PHRASED: Final = (
-    "title",
-    "heading",
-)  # where the question as it stands is looked for: places of words in long texts take room
+TEXT: Final = "text"
 ALL: Final = "*"  # stands for everybody among the readers
 
 
 class _FreshRow:
-    """A row that is not committed yet: how often each word stands in each field, and what a filter asks."""
+    """A row that is not committed yet: how often each word stands in it, and what a filter asks."""
 
-    __slots__ = ("counts", "expires", "lengths", "namespace", "published", "readers", "source")
+    __slots__ = ("counts", "expires", "length", "namespace", "published", "readers", "source")
 
     def __init__(self, namespace: str, row: Row, analyse: Callable[[str], list[str]]) -> None:
-        fields = [analyse(text) for text in columns(row)]
+        words = analyse(written(row))
         self.namespace = namespace
-        self.counts = [Counter(words) for words in fields]
-        self.lengths = [len(words) for words in fields]
+        self.counts = Counter(words)
+        self.length = len(words)
         self.expires = math.inf if row.expires is None else row.expires
         self.published = row.published
         self.readers = frozenset(row.readers)
@@ -74,10 +74,7 @@ class TantivyWords:
             .build()
         )
         builder = SchemaBuilder()
-        for field in FIELDS:
-            builder.add_text_field(
-                field, tokenizer_name=ANALYSIS, index_option="position" if field in PHRASED else "freq"
-            )
+        builder.add_text_field(TEXT, tokenizer_name=ANALYSIS, index_option="freq")
         for field in ("namespace", "readers", "source"):
             builder.add_text_field(field, tokenizer_name="raw", index_option="basic")
         builder.add_unsigned_field("chunk", indexed=True, fast=True)
@@ -94,8 +91,7 @@ class TantivyWords:
         self._guard = threading.Lock()  # around the two below, and the searcher that goes with them
         self._fresh: dict[int, _FreshRow] = {}
         self._gone: dict[int, str] = {}  # removed, and still in what the searcher sees; with their namespaces
-        self._totals = [0] * len(FIELDS)  # words added so far, for the average length of a field
-        self._added = 0
+        self._total = self._added = 0  # words and rows, for the average length
 
     def add(self, rows: Sequence[tuple[str, Row]], *, many: bool = False) -> None:
         bulk = many or len(rows) > FRESH
@@ -104,10 +100,9 @@ class TantivyWords:
                 fresh = _FreshRow(namespace, row, self._analyser.analyze)
                 with self._guard:
                     self._fresh[row.chunk] = fresh
-                for field, length in enumerate(fresh.lengths):
-                    self._totals[field] += length
+                self._total += fresh.length
                 self._added += 1
-            self._writer.add_document(self._written(namespace, row))
+            self._writer.add_document(self._document(namespace, row))
             if n % PAUSE == PAUSE - 1:
                 time.sleep(0)  # the event loop waits for no more than these
         self._dirty = self._dirty or bool(rows)
@@ -145,13 +140,12 @@ class TantivyWords:
         self._committed = self._clock()
 
     def search(self, namespace: str, question: str, limit: int, which: Filter) -> list[Scored]:
-        words, whole = asked(question)
-        stems = list(dict.fromkeys(stem for word in words for stem in self._analyser.analyze(word)))
+        stems = list(dict.fromkeys(stem for word in asked(question)[0] for stem in self._analyser.analyze(word)))
         if not stems or limit < 1:
             return []
         with self._guard:
             searcher, fresh, gone = self._searcher, dict(self._fresh), dict(self._gone)
-        query = self._query(namespace, stems, [s for word in whole for s in self._analyser.analyze(word)], which)
+        query = self._query(namespace, stems, which)
         hidden = sum(space == namespace for space in gone.values())
         hits = searcher.search(query, limit + hidden, count=False).hits
         chunks: list[Any] = searcher.fast_field_values("chunk", [address for _, address in hits])
@@ -168,20 +162,20 @@ class TantivyWords:
             return 0
         with self._guard:
             searcher, fresh = self._searcher, dict(self._fresh)
-        any_field = [(Occur.Should, Query.term_query(self._schema, field, stems[0], "freq")) for field in FIELDS]
-        query = Query.boolean_query([(Occur.Must, self._of(namespace)), (Occur.Must, Query.boolean_query(any_field))])
+        query = Query.boolean_query(
+            [(Occur.Must, self._of(namespace)), (Occur.Must, Query.term_query(self._schema, TEXT, stems[0], "freq"))]
+        )
         result: Any = searcher.search(query, 1, count=True)
         return int(result.count) + sum(
-            row.namespace == namespace and any(counts[stems[0]] for counts in row.counts) for row in fresh.values()
+            row.namespace == namespace and row.counts[stems[0]] > 0 for row in fresh.values()
         )
 
     def close(self) -> None:
         self._writer.wait_merging_threads()
 
-    def _written(self, namespace: str, row: Row) -> Any:
+    def _document(self, namespace: str, row: Row) -> Any:
         document = tantivy.Document()
-        for field, text in zip(FIELDS, columns(row), strict=True):
-            document.add_text(field, text)
+        document.add_text(TEXT, written(row))
         document.add_text("namespace", namespace)
         document.add_text("source", row.source)
         for reader in row.readers or (ALL,):
@@ -195,18 +189,8 @@ class TantivyWords:
         """The one place that says what a namespace holds. It adds nothing to a score."""
         return Query.const_score_query(Query.term_query(self._schema, "namespace", namespace, "basic"), 0.0)
 
-    def _query(self, namespace: str, stems: Sequence[str], whole: Sequence[str], which: Filter) -> Query:
-        term = Query.term_query
-        any_word = [
-            (Occur.Should, Query.boost_query(term(self._schema, field, stem, "freq"), weight))
-            for stem in stems
-            for field, weight in zip(FIELDS, WEIGHTS, strict=True)
-        ]
-        if len(whole) > 1:
-            any_word += [
-                (Occur.Should, Query.boost_query(Query.phrase_query(self._schema, field, list(whole)), weight))
-                for field, weight in zip(PHRASED, WEIGHTS, strict=False)
-            ]
+    def _query(self, namespace: str, stems: Sequence[str], which: Filter) -> Query:
+        any_word = [(Occur.Should, Query.term_query(self._schema, TEXT, stem, "freq")) for stem in stems]
         must = [self._of(namespace), Query.boolean_query(any_word)]
         silent: list[Query] = [
             Query.range_query(self._schema, "expires", FieldType.Float, which.now, None, include_lower=False)
@@ -228,16 +212,19 @@ class TantivyWords:
         if not rows:
             return []
         total = searcher.num_docs + len(fresh)
-        averages = [max(1.0, words / max(1, self._added)) for words in self._totals]
+        average = max(1.0, self._total / max(1, self._added))
         scores = dict.fromkeys(rows, 0.0)
         for stem in stems:
-            for field, (name, weight) in enumerate(zip(FIELDS, WEIGHTS, strict=True)):
-                holding = {c: count for c, row in rows.items() if (count := row.counts[field][stem])}
-                if not holding:
-                    continue
-                having = searcher.doc_freq(name, stem) + len(holding)
-                rarity = math.log(1 + (total - having + 0.5) / (having + 0.5))
-                for chunk, count in holding.items():
-                    length = K1 * (1 - B + B * rows[chunk].lengths[field] / averages[field])
-                    scores[chunk] += weight * rarity * count * (K1 + 1) / (count + length)
+            holding = {chunk: count for chunk, row in rows.items() if (count := row.counts[stem])}
+            having = searcher.doc_freq(TEXT, stem) + len(holding)
+            rarity = math.log(1 + (total - having + 0.5) / (having + 0.5))
+            for chunk, count in holding.items():
+                length = K1 * (1 - B + B * rows[chunk].length / average)
+                scores[chunk] += rarity * count * (K1 + 1) / (count + length)
         return [(chunk, score) for chunk, score in scores.items() if score > 0]
+
+
+def written(row: Row) -> str:
+    """All that a row is found by."""
+    title, heading, body, parts = columns(row)
+    return f"{title} {heading} {heading} {body} {parts}"

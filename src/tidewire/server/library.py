@@ -1,0 +1,102 @@
+"""The documents of a house, from the settings: the store, the index that is made from it, the search above both."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from tidewire.core.meter import EncoderMeter
+from tidewire.core.ports import Passage
+from tidewire.retrieval.corpus import Corpus
+from tidewire.retrieval.engines.fts5_words import Fts5Words
+from tidewire.retrieval.engines.lexical import Lexical
+from tidewire.retrieval.engines.memory import Dense, MemoryIndex
+from tidewire.retrieval.ports import Store
+from tidewire.retrieval.search import Search
+from tidewire.retrieval.stores.sqlite import SqliteStore
+from tidewire.retrieval.stores.sqlite_tables import NAME
+from tidewire.retrieval.vectors import Vectors
+from tidewire.server.encoders import Encoders
+from tidewire.server.settings import Settings
+
+log = logging.getLogger("tidewire.retrieval")
+
+EXTRA: Final = "pip install 'tidewire[search]'"
+LOCAL_BATCH: Final = 8  # chunks that the local model is given at once: queries wait for no more
+HOSTED_BATCH: Final = 128
+
+
+class Library(msgspec.Struct, frozen=True):
+    """store: the truth. index: made from it. search: over both. corpus: as the model that quotes sees them."""
+
+    store: Store
+    index: MemoryIndex
+    search: Search
+    corpus: Corpus
+
+    async def run(self, stack: AsyncExitStack, encoders: Encoders, meter: EncoderMeter) -> None:
+        """Open the store, begin to fill the index and to make vectors; all of it ends with the stack."""
+        await self.store.start()
+        stack.push_async_callback(self.store.close)
+        await self.index.start()
+        stack.push_async_callback(self.index.close)
+        if encoders.encoder is None:
+            return
+        if await self.store.seq():
+            encoders.warm()  # there are documents: the first question will need it
+        batch = LOCAL_BATCH if encoders.local is not None else HOSTED_BATCH
+        vectors = Vectors(self.store, encoders.encoder, meter, batch=batch)
+        vectors.start()
+        stack.push_async_callback(vectors.close)
+
+
+def library_of(settings: Settings, encoders: Encoders) -> Library:
+    """Nothing is opened yet."""
+    store = SqliteStore(Path(settings.data) / NAME)
+    encoder = encoders.encoder
+    names = [encoder.name] if encoder is not None else []
+    index = MemoryIndex(store, _words(), _matrix() if names else None, names)
+    search = Search(store, index, encoder=encoder)
+    return Library(store, index, search, Corpus(search, index))
+
+
+class NoDocuments:
+    """A corpus for a look at what models are on offer: nothing is opened."""
+
+    async def search(self, namespace: str, query: str, limit: int) -> Sequence[Passage]:
+        return []
+
+    async def rarity(self, namespace: str, terms: Sequence[str]) -> dict[str, float]:
+        return {}
+
+    async def count(self, namespace: str) -> int:
+        return 0
+
+
+def missing() -> list[str]:
+    """The packages of the extra `search` that are not installed."""
+    return [name for name in ("tantivy", "numpy", "simsimd") if find_spec(name) is None]
+
+
+def _words() -> Lexical:
+    if find_spec("tantivy") is None:
+        log.info("tantivy is not installed: words are searched by SQLite, which is slower", extra={"install": EXTRA})
+        return Fts5Words()
+    from tidewire.retrieval.engines.tantivy_words import TantivyWords  # noqa: PLC0415 - an extra
+
+    return TantivyWords()
+
+
+def _matrix() -> Callable[[int], Dense] | None:
+    if find_spec("numpy") is None:
+        log.warning("numpy is not installed: search is by words alone", extra={"install": EXTRA})
+        return None
+    from tidewire.retrieval.engines.matrix import Matrix  # noqa: PLC0415 - an extra
+
+    return Matrix
