@@ -2,16 +2,18 @@
 
     python benchmarks/arranging.py [--requests 20000] [--seed 1] [--write]
 
-Three hosts alike. The time to the first token is drawn from two lognormals, so that its median is 0.4 s and its p95 near 8 s: the
-figures that https://aistackwatch.com/en/wiki/latency (April 2026) gives for a host whose slow requests meet a rate limit. The widths
-of the two and the shares of failures (3 % before the first token, 1 % after it) are assumptions, and so are 500 tokens of a question
-and 200 of an answer. The routes are the server's own code; what is simulated is the hosts and the clock.
+Three hosts of one model. The times to the first token are those that the LLMPerf leaderboard published for Llama 2 70B (150 requests
+to each host, 19 December 2023, https://github.com/ray-project/llmperf-leaderboard): minimum, p25, median, p75, p95, p99 and maximum,
+with straight lines between them. A token's time is that of the published median speed. Assumed are the shares of failures (3 % before
+the first token, 1 % after it), 550 tokens of a question and 150 of an answer as in that benchmark, and 1 and 3 USD a million tokens.
+The routes are the server's own code; what is simulated is the hosts and the clock.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import random
 import sys
 from collections.abc import Callable, Sequence
@@ -34,11 +36,16 @@ from tidewire.routing.health import Healths
 from tidewire.routing.route import Route
 from tidewire.routing.table import Candidate, Plan
 
-MEDIAN, SIGMA = 0.38, 0.4  # seconds; most requests
-SLOW_SHARE, SLOW_MEDIAN, SLOW_SIGMA = 0.08, 9.0, 0.3
+SHARES: Final = (0.0, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
+FIRST: Final = {  # seconds at these shares; the first is asked first
+    "replicate": (0.97, 1.03, 1.19, 1.7, 24.23, 63.63, 71.57),
+    "together": (0.46, 0.55, 0.63, 0.67, 0.77, 0.87, 0.89),
+    "fireworks": (0.32, 0.39, 0.51, 0.56, 0.79, 0.95, 0.96),
+}
+SPEED: Final = {"replicate": 10, "together": 65, "fireworks": 40}  # tokens a second
+USD_IN, USD_OUT = 1.0, 3.0  # a million tokens
 FAILS_BEFORE, FAILS_AFTER = 0.03, 0.01
-TOKENS_IN, TOKENS_OUT = 500, 200
-PACE: Final = 0.01  # seconds a token
+TOKENS_IN, TOKENS_OUT = 550, 150
 RATE: Final = 5.0  # requests a second
 PLANS: Final[dict[str, dict[str, Any] | None]] = {
     "one host": None,
@@ -47,20 +54,22 @@ PLANS: Final[dict[str, dict[str, Any] | None]] = {
     "hedge": {"choose": "order", "hedge_share": 0.05, "fallbacks": 0, "retries": 0},
     "hedge of 10 %": {"choose": "order", "hedge_share": 0.1, "fallbacks": 0, "retries": 0},
     "chosen by latency": {"choose": "latency", "fallbacks": 0, "retries": 0},
-    "all, hedge of 5 %": {"choose": "latency", "hedge_share": 0.05},
+    "all of a route": {"choose": "latency", "hedge_share": 0.05, "continuations": 1},
 }
-# What is put around one host: Zipf's law draws who asks what, out of QUESTIONS, the n-th as often as 1/n says; answers are kept for TTL.
+ALONE: Final = "replicate"
+# What is put around one host, and last around a route with everything: Zipf's law draws who asks what, out of QUESTIONS, the n-th as often as 1/n says; answers are kept for TTL.
 WRAPPED: Final[dict[str, tuple[str, ...]]] = {
     "coalesce": ("coalesce",),
     "cache": ("cache",),
     "cache and coalesce": ("coalesce", "cache"),
+    "all together": ("coalesce", "cache"),
 }
 QUESTIONS: Final = 2000
 TTL: Final = 600.0  # seconds
 
 
 class Row(NamedTuple):
-    """ttft: seconds, sorted, of the answers that began. asked: calls at hosts. tokens: that hosts would charge for."""
+    """ttft: seconds, sorted, of the answers that began. asked: calls at hosts. tokens, usd: that hosts would charge for."""
 
     name: str
     ttft: list[float]
@@ -68,6 +77,7 @@ class Row(NamedTuple):
     requests: int
     asked: int
     tokens: int
+    usd: float
 
     def at(self, share: float) -> float:
         return self.ttft[min(len(self.ttft) - 1, int(share * len(self.ttft)))]
@@ -76,11 +86,11 @@ class Row(NamedTuple):
         n = self.requests
         return (
             f"{self.name:<20}{self.at(0.5):>8.2f}{self.at(0.95):>8.2f}{self.at(0.99):>8.2f}"
-            f"{self.whole / n:>12.2%}{self.asked / n:>10.3f}{self.tokens / n:>10.0f}\n"
+            f"{self.whole / n:>12.2%}{self.asked / n:>10.3f}{self.tokens / n:>10.0f}{self.usd / n * 1000:>10.3f}\n"
         )
 
 
-HEAD: Final = f"{'':<20}{'p50 s':>8}{'p95 s':>8}{'p99 s':>8}{'whole':>12}{'calls':>10}{'tokens':>10}\n"
+HEAD: Final = f"{'':<20}{'p50 s':>8}{'p95 s':>8}{'p99 s':>8}{'whole':>12}{'calls':>10}{'tokens':>10}{'USD/1000':>10}\n"
 
 
 class Host:
@@ -88,12 +98,12 @@ class Host:
         self.name = name
         self.asked = 0
         self.tokens = 0
+        self.usd = 0.0
         self._rng = random.Random(seed)
 
     async def answer(self, request: Request, sink: Sink) -> None:
         rng = self._rng
-        slow = rng.random() < SLOW_SHARE
-        wait = rng.lognormvariate(0, SLOW_SIGMA if slow else SIGMA) * (SLOW_MEDIAN if slow else MEDIAN)
+        wait = drawn(FIRST[self.name], rng.random())
         fails = rng.random()
         self.asked += 1
         sink.feed([Attempt(n=1, provider=self.name, model=request.model, reason="start")])
@@ -102,21 +112,32 @@ class Host:
             raise UpstreamError("refused", code="upstream_error", upstream_status=503)
         last = request.messages[-1]
         said = len(last.text.split()) if last.role == "assistant" else 0
-        self.tokens += TOKENS_IN + said * TOKENS_OUT // 4
+        self._charge(TOKENS_IN + said * TOKENS_OUT / 4, USD_IN)
         await asyncio.sleep(wait)
         sink.feed([PartStarted(part=0, kind="text")])
         for _ in range(4 - said):
-            self.tokens += TOKENS_OUT // 4
+            self._charge(TOKENS_OUT / 4, USD_OUT)
             sink.feed([Delta(part=0, text="word ")])
-            await asyncio.sleep(PACE * TOKENS_OUT / 4)
+            await asyncio.sleep(TOKENS_OUT / 4 / SPEED[self.name])
             if fails > 1 - FAILS_AFTER:
                 raise UpstreamError("cut", code="upstream_cut")
         sink.feed([PartEnded(part=0), Finish(reason="stop")])
+
+    def _charge(self, tokens: float, usd: float) -> None:
+        self.tokens += round(tokens)
+        self.usd += tokens * usd / 1e6
 
     async def models(self) -> Sequence[ModelInfo]:
         return []
 
     async def close(self) -> None: ...
+
+
+def drawn(quantiles: Sequence[float], share: float) -> float:
+    """The value below which that share of the distribution lies."""
+    n = next(n for n in range(1, len(SHARES)) if share <= SHARES[n])
+    low, high = SHARES[n - 1], SHARES[n]
+    return quantiles[n - 1] + (share - low) / (high - low) * (quantiles[n] - quantiles[n - 1])
 
 
 class Reader:
@@ -142,12 +163,12 @@ class Unmetered:
 async def measure(name: str, plan: dict[str, Any] | None, requests: int, seed: int, wrapped: Sequence[str] = ()) -> Row:
     loop = asyncio.get_running_loop()
     rng = random.Random(seed)
-    hosts = {f"h{n}": Host(f"h{n}", f"{seed}.{n}") for n in range(3)}
+    hosts = {name: Host(name, f"{seed}.{name}") for name in FIRST}
 
     async def find(model: str) -> tuple[Provider, str]:
         return hosts[model], model
 
-    provider: Provider = hosts["h0"]
+    provider: Provider = hosts[ALONE]
     if plan is not None:
         whole = Plan(candidates=[Candidate(model=h, prefill="assistant") for h in hosts], **plan)
         provider = Route(
@@ -169,7 +190,7 @@ async def measure(name: str, plan: dict[str, Any] | None, requests: int, seed: i
         await asyncio.sleep(at)
         began, reader = loop.time(), Reader()
         try:
-            await provider.answer(Request(model="h0", messages=[Message("user", [Text(f"question {what}")])]), reader)
+            await provider.answer(Request(model=ALONE, messages=[Message("user", [Text(f"question {what}")])]), reader)
             done += 1
         except TidewireError:
             pass
@@ -183,13 +204,18 @@ async def measure(name: str, plan: dict[str, Any] | None, requests: int, seed: i
     often = [1 / n for n in range(1, QUESTIONS + 1)]
     asked_for = random.Random(f"{seed}.questions").choices(range(QUESTIONS), often, k=requests)
     await asyncio.gather(*map(ask, arrivals, asked_for))
-    asked, tokens = (sum(getattr(h, what) for h in hosts.values()) for what in ("asked", "tokens"))
-    return Row(name, sorted(ttft), done, requests, asked, tokens)
+    asked, tokens, usd = (sum(getattr(h, what) for h in hosts.values()) for what in ("asked", "tokens", "usd"))
+    return Row(name, sorted(ttft), done, requests, asked, tokens, usd)
+
+
+def around(name: str) -> dict[str, Any] | None:
+    """What the wrappers of this name stand around."""
+    return PLANS["all of a route"] if name == "all together" else None
 
 
 def wrap(provider: Provider, wrapped: Sequence[str], clock: Callable[[], float]) -> Provider:
     """As server/caching.py does, with the clock of the simulation."""
-    basis, meter = Basis("h0", "", ""), Unmetered()
+    basis, meter = Basis(ALONE, "", ""), Unmetered()
     if "coalesce" in wrapped:
         provider = Shared(provider, Flights(meter), lambda request: key(request, basis))  # type: ignore[arg-type]
     if "cache" in wrapped:
@@ -205,23 +231,40 @@ def wrap(provider: Provider, wrapped: Sequence[str], clock: Callable[[], float])
     return provider
 
 
+STYLE: Final = (
+    "text{fill:#212529}.back{fill:#fff}.p50{fill:#0b7285}.p95{fill:#3fa7bf}.p99{fill:#a5d8e6}.axis{stroke:#ced4da}"
+    "@media(prefers-color-scheme:dark){text{fill:#e9ecef}.back{fill:#0d1117}.p50{fill:#66d9e8}.p95{fill:#1c8ca5}.p99{fill:#0b4a59}.axis{stroke:#495057}}"
+)
+LEFT, WIDE, DECADES = 150, 480, 4  # pixels of names and of the scale, which goes from 10 ms to 100 s
+
+
 def picture(rows: Sequence[Row]) -> str:
-    """Bars of p50, p95 and p99 for each mechanism, as SVG."""
-    scale = 480 / max(row.at(0.99) for row in rows)
-    out = ['<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 720 {0}" font-family="sans-serif" font-size="13">']
-    out.append(
-        '<rect width="720" height="{0}" fill="#fff"/><text x="10" y="20">Time to the first token, seconds</text>'
-    )
-    y = 36
-    for row in rows:
+    """Bars of p50, p95 and p99 for each mechanism on a scale of powers of ten, as SVG, for light pages and dark ones."""
+
+    def along(seconds: float) -> float:
+        return WIDE * min(1.0, max(0.0, (math.log10(max(seconds, 1e-9)) + 2) / DECADES))
+
+    top, height = 46, 46 + 54 * len(rows)
+    out = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 720 {height}" font-family="sans-serif" font-size="13">',
+        f'<style>{STYLE}</style><rect class="back" width="720" height="{height}"/>',
+        '<text x="10" y="20">Time to the first token, seconds</text>',
+    ]
+    for n, tick in enumerate(("0.01", "0.1", "1", "10", "100")):
+        x = LEFT + WIDE * n / DECADES
+        out.append(f'<line class="axis" x1="{x}" y1="40" x2="{x}" y2="{height - 8}"/>')
+        out.append(f'<text x="{x}" y="35" font-size="11" text-anchor="middle">{tick}</text>')
+    for n, row in enumerate(rows):
+        y = top + 54 * n
         out.append(f'<text x="10" y="{y + 26}">{row.name}</text>')
-        for share, colour, label in ((0.5, "#0b7285", "p50"), (0.95, "#4dabc4", "p95"), (0.99, "#b7dce6", "p99")):
-            width = row.at(share) * scale
-            out.append(f'<rect x="150" y="{y}" width="{width:.1f}" height="12" fill="{colour}"/>')
-            out.append(f'<text x="{156 + width:.1f}" y="{y + 11}" font-size="11">{label} {row.at(share):.2f}</text>')
+        for share, label in ((0.5, "p50"), (0.95, "p95"), (0.99, "p99")):
+            width = along(row.at(share))
+            out.append(f'<rect class="{label}" x="{LEFT}" y="{y}" width="{width:.1f}" height="12"/>')
+            out.append(
+                f'<text x="{LEFT + 6 + width:.1f}" y="{y + 11}" font-size="11">{label} {row.at(share):.2f}</text>'
+            )
             y += 14
-        y += 12
-    return "\n".join([*out, "</svg>"]).replace("{0}", str(y)) + "\n"
+    return "\n".join([*out, "</svg>"]) + "\n"
 
 
 def main() -> int:
@@ -238,7 +281,7 @@ def main() -> int:
         print(rows[-1], end="", flush=True)
     for name, wrapped in WRAPPED.items():
         with asyncio.Runner(loop_factory=async_solipsism.EventLoop) as runner:
-            rows.append(runner.run(measure(name, None, args.requests, args.seed, wrapped)))
+            rows.append(runner.run(measure(name, around(name), args.requests, args.seed, wrapped)))
         print(rows[-1], end="", flush=True)
     if args.write:
         text = HEAD + "".join(map(str, rows))

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from serving import serving
 from tidewire.cli.main import main
 from tidewire.core.errors import SettingsError
+from tidewire.routing.breaker import Breaker
 from tidewire.routing.table import Candidate, Plan
 from tidewire.server import routebook
 from tidewire.server.assemble import house
@@ -48,6 +49,19 @@ async def test_a_host_that_is_down_is_not_seen_and_is_asked_once_for_each_reques
                 'tidewire_route_failures_total{code="upstream_unavailable",model="down/m",route="quick"} 1.0' in metrics
             )
             assert 'tidewire_breaker_open{model="down/m"} 0.0' in metrics
+
+
+async def test_a_host_that_fails_every_request_sees_a_fifth_more_of_them_at_most(tmp_path, monkeypatch):
+    """Without the breaker, which would hardly ask it at all."""
+    monkeypatch.setattr(Breaker, "allows", lambda breaker, now: True)
+    async with Upstream(refuses(503)) as down:
+        providers = {"down": Provider(base_url=down.url + "/v1", models=["m"], retries=3)}
+        routes = {"quick": plan("down/m", retries=5)}
+        async with serving(tmp_path, providers=providers, routes=routes) as served:
+            for _ in range(50):
+                answers = await asyncio.gather(*(asked(served) for _ in range(10)))
+                assert {status for status, _ in answers} <= {502, 503}
+        assert 500 < len(down.calls) <= 600
 
 
 async def test_an_alias_and_the_default_may_mean_a_route(tmp_path):

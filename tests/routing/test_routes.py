@@ -148,10 +148,10 @@ def test_where_every_try_fails_there_is_at_most_a_fifth_more_of_them(more):
         of = route(plan(*(host.name for host in hosts), **more), hosts)
         for host in hosts:
             of.healths[host.name].breaker = Blind()
-        for _ in range(1000):
+        for _ in range(10_000):
             await refusal(of)
-        assert hosts[0].asked >= 1000
-        assert 1100 < sum(host.asked for host in hosts) <= 1200
+        assert hosts[0].asked >= 10_000
+        assert 11_000 < sum(host.asked for host in hosts) <= 12_000
 
     virtually(run())
 
