@@ -47,6 +47,18 @@ async def test_a_stream_may_be_continued_more_than_once(served, socket):
     assert socket.stream("b") != socket.stream("c")
 
 
+async def test_results_of_a_session_are_added_to_it_once(served, socket):
+    await socket.start("a", ASKS, tools=TOOLS, chat="c1", session=True)
+    await socket.done("a")
+    calls = [e["call"] for e in socket.events("a") if e.get("kind") == "tool_call"]
+    results = [{"call": call, "text": "found"} for call in calls]
+    await socket.say(do="start", id="b", **{"continue": socket.stream("a")}, results=results)
+    await socket.done("b")
+    assert socket.events("b")[-1]["reason"] == "stop"
+    session = await served.house.sessions.session("default", "", "c1")
+    assert [[m.role for m in turn.asked] for turn in session.turns] == [["user"], ["tool"]]
+
+
 @pytest.mark.parametrize("change", ["none", "missing", "unknown", "twice"])
 async def test_results_that_do_not_fit_the_calls_are_refused(served, socket, change):
     stream, calls = await asked(socket)

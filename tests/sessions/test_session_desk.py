@@ -9,14 +9,14 @@ import threading
 import pytest
 
 from tidewire.core import events as ev
-from tidewire.core.errors import BadRequest, Conflict, NotFound, UpstreamError
+from tidewire.core.errors import BadRequest, Conflict, Expired, NotFound, UnknownStream, UpstreamError
 from tidewire.core.events import Delta, Edit, Finish, PartEnded, PartStarted, Usage
 from tidewire.core.request import Message, Request, Text, Thought, ToolCall, ToolResult
 from tidewire.sessions.desk import Bounds, SessionDesk
 from tidewire.sessions.disk import DiskStore
 from tidewire.sessions.session import ABRIDGED, Session, given, with_turn
 from tidewire.sessions.store import MemoryStore
-from tidewire.sessions.summary import Plan, Summariser
+from tidewire.sessions.summary import AT_ONCE, Plan, Summariser
 from tidewire.stores.memory import MemoryLog
 from tidewire.telemetry.sessions import SessionMetrics
 from workshop import Acts, desk_of, in_virtual_time, question, read, says, settle, silence
@@ -411,10 +411,45 @@ async def test_deleting_a_session_deletes_the_streams_of_its_answers():
     await settle()
     assert await scene.desk.forget("default", "", "c1") == 2
     for meta in (*metas, running):
-        with pytest.raises(Exception, match=r"."):
+        with pytest.raises((UnknownStream, Expired)):
             await scene.inner.meta("default", meta.stream)
     await settle()
     with pytest.raises(NotFound):
         await scene.desk.session("default", "", "c1")
     assert scene.meter.turns["dropped"] == 1
+    await scene.close()
+
+
+@in_virtual_time
+async def test_a_session_that_is_deleted_while_its_answer_begins_keeps_nothing_of_it():
+    scene = Scene(silence)
+    await scene.inner._log.start()
+    open_log = scene.inner._log.open
+
+    async def slowly(*args):
+        await asyncio.sleep(1)
+        return await open_log(*args)
+
+    scene.inner._log.open = slowly
+    beginning = asyncio.create_task(scene.desk.start(question(chat="c1", session=True)))
+    await asyncio.sleep(0.5)
+    assert await scene.desk.forget("default", "", "c1") == 0
+    meta = await beginning
+    await settle()
+    with pytest.raises((UnknownStream, Expired)):
+        await scene.inner.meta("default", meta.stream)
+    assert scene.store.size == 0
+    await scene.close()
+
+
+@in_virtual_time
+async def test_few_summaries_are_under_way_at_once():
+    asked = []
+    scene = summarising(silence, asked)
+    for chat in range(AT_ONCE + 3):
+        for n in range(4):
+            await scene.ask(f"q{n}", chat=f"c{chat}")
+    assert len(asked) == AT_ONCE
+    await asyncio.sleep(61)
+    assert len(asked) == AT_ONCE + 3
     await scene.close()

@@ -34,12 +34,17 @@ class Arrangement:
     def routes(self) -> Mapping[str, Provider]:
         return self._routes()
 
-    async def find(self, model: str) -> tuple[Provider, str]:
-        """The provider, and the name by which it knows the model. Raises UnknownModel."""
+    async def bare(self, model: str) -> tuple[Provider, str]:
+        """What answers to a name before tools and wrappers are put around it. Raises UnknownModel."""
         name = self._catalogue.meant(model)
         provider = self.routes.get(model) or self.routes.get(name)
         if provider is None:
             provider, name = await self._catalogue.find(model)
+        return provider, name
+
+    async def find(self, model: str) -> tuple[Provider, str]:
+        """The provider, and the name by which it knows the model. Raises UnknownModel."""
+        provider, name = await self.bare(model)
         provider = self._tools(provider, model)
         for wrap in self._wrappers:
             provider = wrap(provider, model)

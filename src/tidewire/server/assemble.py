@@ -142,7 +142,7 @@ async def house(settings: Settings, *, own_port: int, source: Source | None = No
         )
         orphans = await store.start()
         stack.push_async_callback(store.close)
-        sessions = await session_desk(settings, desk, arranged.find, metrics.sessions)
+        sessions = await session_desk(settings, desk, arranged.bare, metrics.sessions)
         metrics.sessions.size = lambda: sessions.size
         stack.push_async_callback(sessions.close)
         await desk.recover(orphans)

@@ -43,6 +43,7 @@ SHAPELESS: Final = frozenset(
         "routes",
         "cascades",
         "ingest",
+        "sessions",
         "sources",
     }
 )

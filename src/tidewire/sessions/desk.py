@@ -98,6 +98,8 @@ class SessionDesk:
         task = asyncio.create_task(self._record(key, pending, session, request))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        if pending.gone:  # deleted while the answer was being begun
+            await self._desk.delete(request.tenant, meta.stream)
         return meta
 
     # What a tenant may see and do of its sessions

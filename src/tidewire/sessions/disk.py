@@ -83,8 +83,9 @@ class DiskStore:
             self._delete(ONE, *key)
             self._db.execute("INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?)", (*key, after.used, len(raw), raw))
             self.size += len(raw)
-            while self.size > self._limit:
-                self._delete("rowid = (SELECT rowid FROM sessions ORDER BY used, rowid LIMIT 1)")
+            oldest = "rowid = (SELECT rowid FROM sessions ORDER BY used, rowid LIMIT 1)"
+            while self.size > self._limit and self._delete(oldest):
+                pass
             return after
 
         return await self._ask(lambda: self._whole(work))

@@ -18,6 +18,7 @@ from tidewire.sessions.session import Session, Summary, Turn
 
 log = logging.getLogger("tidewire.sessions")
 
+AT_ONCE: Final = 4  # summaries under way: they are in no hurry, and answers may need the same host
 PIECE: Final = 6000  # characters of one text that are summarised; of longer ones, the beginning and the end
 ASKED: Final = (
     "You write the memory of a conversation. Below is what was said, and perhaps an earlier summary. Write one summary of all of it that "
@@ -55,6 +56,7 @@ class Summariser:
         self._budget = budget
         self._meter = meter
         self._now = now
+        self._turn = asyncio.Semaphore(AT_ONCE)
 
     async def summary(self, session: Session, tenant: str, model: str) -> Summary | None:
         """None where it is not time for one, or where it failed: then old turns are left out instead. model: that answered."""
@@ -69,7 +71,7 @@ class Summariser:
             if sum(turn.tokens for turn in session.open) <= plan.at * self._budget(name):
                 return None
             provider, own = await self._find(plan.model)
-            async with asyncio.timeout(plan.seconds):
+            async with self._turn, asyncio.timeout(plan.seconds):
                 await provider.answer(self._question(session, turns, tenant, own), ear)
             text = ear.text
             if ear.finish is None or ear.finish.reason not in ("stop", "length") or not text:
