@@ -16,7 +16,7 @@ from tidewire.sessions.desk import Bounds, SessionDesk
 from tidewire.sessions.disk import DiskStore
 from tidewire.sessions.session import ABRIDGED, Session, given, with_turn
 from tidewire.sessions.store import MemoryStore
-from tidewire.sessions.summary import AT_ONCE, Plan, Summariser
+from tidewire.sessions.summary import AT_ONCE, Plan, Summariser, old
 from tidewire.stores.memory import MemoryLog
 from tidewire.telemetry.sessions import SessionMetrics
 from workshop import Acts, desk_of, in_virtual_time, question, read, says, settle, silence
@@ -453,3 +453,16 @@ async def test_few_summaries_are_under_way_at_once():
     await asyncio.sleep(61)
     assert len(asked) == AT_ONCE + 3
     await scene.close()
+
+
+def test_a_summary_never_parts_a_call_from_its_results():
+    call = [Message(role="assistant", content=[ToolCall(call="k", name="t", arguments="{}")])]
+    session = Session(0.0, 0.0)
+    for n in range(8):
+        asks = n % 2 == 0
+        asked = question(f"q{n}")
+        if not asks:
+            asked.messages = [Message(role="tool", content=[ToolResult(call="k", text="found")])]
+        end = ev.Closed(status="completed", reason="tool_calls" if asks else "stop")
+        session = with_turn(session, asked, call if asks else [], stream="s", closed=end, now=0.0)
+    assert [len(old(session.turns, recent)) for recent in range(1, 10)] == [6, 6, 4, 4, 2, 2, 0, 0, 0]

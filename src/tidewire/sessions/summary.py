@@ -14,7 +14,7 @@ from tidewire.core.events import Delta, Edit, Event, Finish, PartStarted, Usage,
 from tidewire.core.meter import SessionMeter
 from tidewire.core.ports import Provider
 from tidewire.core.request import File, Image, Message, Request, Text, ToolCall, ToolResult
-from tidewire.sessions.session import Session, Summary, Turn
+from tidewire.sessions.session import Session, Summary, Turn, results
 
 log = logging.getLogger("tidewire.sessions")
 
@@ -61,7 +61,7 @@ class Summariser:
     async def summary(self, session: Session, tenant: str, model: str) -> Summary | None:
         """None where it is not time for one, or where it failed: then old turns are left out instead. model: that answered."""
         plan = self._plan
-        turns = session.open[: -plan.recent]
+        turns = old(session.open, plan.recent)
         if not turns:
             return None
         ear = _Ear()
@@ -106,6 +106,14 @@ class Summariser:
             tenant=tenant,
             max_tokens=plan.tokens,
         )
+
+
+def old(turns: Sequence[Turn], recent: int) -> Sequence[Turn]:
+    """All but the latest so many, and none whose calls have their results in a turn that is left."""
+    end = max(0, len(turns) - recent)
+    while end and results(turns[end].asked):
+        end -= 1
+    return turns[:end]
 
 
 class _Ear:
