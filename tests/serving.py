@@ -26,7 +26,7 @@ from tidewire.server.cache_settings import Cache
 from tidewire.server.embedding_settings import Embedding
 from tidewire.server.ingest_settings import SourceSettings
 from tidewire.server.session_settings import Sessions
-from tidewire.server.settings import Limits, Log, Models, Provider, Retrieval, Settings, Streams
+from tidewire.server.settings import Context, Limits, Log, Models, Provider, Retrieval, Settings, Streams
 from tidewire.server.settings import Server as ServerSettings
 from tidewire.server.tools_settings import Tools
 
@@ -81,6 +81,7 @@ async def serving(
     cascades: dict[str, CascadePlan] | None = None,
     cache: Cache | None = None,
     sessions: Sessions | None = None,
+    context: Context | None = None,
     embedding: Embedding | None = None,
     retrieval: Retrieval | None = None,
     tools: dict[str, Tools] | None = None,
@@ -102,6 +103,7 @@ async def serving(
         cascades=cascades or {},
         cache=cache or Cache(),
         sessions=sessions or Sessions(),
+        context=context or Context(),
         embedding=embedding or Embedding(kind="none"),
         retrieval=retrieval or Retrieval(),
         tools=tools or {},

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import openai
 import pytest
 
 from serving import serving
+from tidewire.server.intent_settings import Intents
 from tidewire.server.session_settings import Sessions
+from tidewire.server.settings import Context
 from upstream import Upstream
 
 
@@ -118,3 +121,34 @@ async def test_where_they_are_off_a_session_is_refused_and_a_chat_is_not(tmp_pat
         assert (await native(tidewire, "x"))[0] == 400
         assert (await native(tidewire, "x", session=False))[0] == 200
         assert (await tidewire.ask("GET", "/v1/sessions"))[0] == 400
+
+
+async def test_old_turns_reach_the_host_as_a_summary_that_was_written_after_an_answer(tmp_path):
+    given = Sessions(summary_model="far/m", summary_recent=1, summarise_at=0.1)
+    async with (
+        Upstream(script) as host,
+        serving(tmp_path, hosts={"far": host.url}, sessions=given, context=Context(tokens=2000)) as tidewire,
+    ):
+        for said in ("first " * 300, "second"):
+            await native(tidewire, said)
+
+        async def summary():
+            return b'"summary"' in (await tidewire.ask("GET", "/v1/sessions/c1"))[2]
+
+        async with asyncio.timeout(15):
+            while not await summary():
+                await asyncio.sleep(0)
+        assert "You write the memory" in texts(host.calls[2])[0]
+        await native(tidewire, "third")
+        assert [t[:13] for t in texts(host.calls[3])] == ["What was said", "second", "3 messages", "third"]
+
+
+async def test_what_a_question_asks_for_bounds_its_answer_and_a_header_says_otherwise(tmp_path):
+    given = Context(intents=Intents(short_answer=50))
+    async with Upstream(script) as host, serving(tmp_path, hosts={"far": host.url}, context=given) as tidewire:
+        body = {"model": "far/m", "messages": [{"role": "user", "content": "Thanks!"}]}
+        for headers, limit in (({}, 50), ({"x-tidewire-intent": "normal"}, None)):
+            assert (await tidewire.ask("POST", "/v1/chat/completions", body, **headers))[0] == 200
+            sent = host.calls[-1].json
+            assert sent.get("max_tokens") == limit or sent.get("max_completion_tokens") == limit
+        assert (await tidewire.ask("POST", "/v1/chat/completions", body, **{"x-tidewire-intent": "huge"}))[0] == 400
