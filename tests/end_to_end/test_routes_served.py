@@ -16,7 +16,7 @@ from tidewire.routing.breaker import Breaker
 from tidewire.routing.table import Candidate, Plan
 from tidewire.server import routebook
 from tidewire.server.assemble import house
-from tidewire.server.settings import Models, Provider, Settings
+from tidewire.server.settings import Models, Provider, Settings, check
 from tidewire.server.sources import load
 from upstream import Upstream, refuses, says
 
@@ -62,6 +62,20 @@ async def test_a_host_that_fails_every_request_sees_a_fifth_more_of_them_at_most
                 answers = await asyncio.gather(*(asked(served) for _ in range(10)))
                 assert {status for status, _ in answers} <= {502, 503}
         assert 500 < len(down.calls) <= 600
+
+
+async def test_a_route_to_a_host_that_is_not_there_is_said_at_the_start_and_the_others_answer(tmp_path, caplog):
+    async with Upstream(says("Well.")) as well:
+        routes = {"quick": plan("nowhere/x", "well/m")}
+        async with serving(tmp_path, hosts={"well": well.url}, routes=routes) as served:
+            assert [getattr(r, "model", "") for r in caplog.records if "not on offer" in r.message] == ["nowhere/x"]
+            status, body = await asked(served)
+            assert (status, body["choices"][0]["message"]["content"]) == (200, "Well.")
+
+
+def test_routes_in_a_circle_are_refused_at_the_start():
+    with pytest.raises(SettingsError, match="leads back to itself: a -> b -> a"):
+        check(Settings(routes={"a": plan("b"), "b": plan("a")}))
 
 
 async def test_an_alias_and_the_default_may_mean_a_route(tmp_path):

@@ -19,8 +19,8 @@ import async_solipsism
 
 from simulation.worlds import Counted, Host, Unmetered, World
 from tidewire.core.errors import UpstreamError
-from tidewire.core.events import Attempt, Delta, Edit, Finish, PartEnded, PartStarted, Usage, edit
-from tidewire.routing.cascade import Cascade
+from tidewire.core.events import Attempt, Delta, Edit, Finish, Notice, PartEnded, PartStarted, Usage, edit
+from tidewire.routing.cascade import REFINEMENT_FAILED, Cascade
 from tidewire.routing.cascade_plan import CascadePlan, Member
 from tidewire.routing.hedge import Hedges
 from tidewire.routing.judge import Rules
@@ -64,6 +64,16 @@ class Caller(Host):
             sink.feed([Usage(counted_by="host", input=10, output=5), Finish(reason="tool_calls")])
         finally:
             self.open -= 1
+
+
+class Stronger(Host):
+    """Writes the draft again with every third word its own, so that edits keep the others."""
+
+    def voice(self, request: Any) -> str:
+        return str(request.messages[-2].text.partition(".")[0])
+
+    def word(self, n: int, name: str = "") -> str:
+        return f"{self.name if n % 3 == 1 else name}.{n} "
 
 
 class Booked:
@@ -127,7 +137,7 @@ class Arranged(World):
         rules = Rules(short_draft=self.other.choice([0, 60, 10_000]))
         bounds = Bounds(rounds=3, calls=8, parallel=self.other.randint(1, 4), heartbeat=self.other.choice([0.5, 10.0]))
         shared = Shared(bounds, problem, Unmetered())
-        strong = Caller("strong", random.Random(self.other.random()), ["a"], faulty=0.2)
+        strong = Stronger("strong", random.Random(self.other.random()), faulty=0.5)
         self.hosts["strong"] = strong  # its words are told apart, and it is closed as the others are
 
         def around(provider: Any) -> Any:
@@ -167,7 +177,7 @@ class Arranged(World):
             self.seen[end.reused] += 1
         kinds: dict[int, PartStarted] = {}
         texts: dict[int, list[str]] = {}
-        edited = False
+        edited = failed = False
         for event in (e.event for e in entries):
             if isinstance(event, Attempt):
                 self.seen[event.reason] += 1
@@ -179,12 +189,15 @@ class Arranged(World):
             elif isinstance(event, Edit):
                 edited = True
                 edit(texts[event.part], event)
+            elif isinstance(event, Notice):
+                failed = failed or event.code == REFINEMENT_FAILED
         self.seen["edited"] += edited
         attempts = [e.event for e in entries if isinstance(e.event, Attempt)]
         assert [a.n for a in attempts] == list(range(1, len(attempts) + 1))
         if end.status == "completed" or not edited:
             rounds = 1 + sum(a.reason == "tools" for a in attempts)
-            self._words([w for n, t in texts.items() if kinds[n].kind == "text" for w in "".join(t).split()], rounds)
+            said = [w for n, t in texts.items() if kinds[n].kind == "text" for w in "".join(t).split()]
+            self._words(said, rounds, strong="" if failed else "strong")
         if end.status == "completed":
             ours = Counter(k.call for k in kinds.values() if k.kind == "server_call")
             results = Counter(k.call for k in kinds.values() if k.kind == "tool_result")
@@ -199,14 +212,15 @@ class Arranged(World):
         if end.status == "failed":
             assert end.error is not None
 
-    def _words(self, said: list[str], rounds: int) -> None:
-        """Runs of one host's words, each from its first on, and no more of them than rounds."""
+    def _words(self, said: list[str], rounds: int, strong: str) -> None:
+        """Runs of one host's words, each from its first on, and no more of them than rounds; some may be the stronger model's."""
         runs, name, n = 0, "", 0
         for word in said:
             host, _, number = word.partition(".")
             if number == "0":
                 runs, name, n = runs + 1, host, 0
-            assert (host, number) == (name, str(n)), said
+            assert host in (name, strong), said
+            assert number == str(n), said
             n += 1
         assert runs <= rounds, said
 

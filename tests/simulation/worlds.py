@@ -73,6 +73,9 @@ class Host:
     def word(self, n: int, name: str = "") -> str:
         return f"{name or self.name}.{n} "
 
+    def voice(self, request: Any) -> str:
+        return self.name
+
     async def answer(self, request: Any, sink: Any) -> None:
         rng = self._rng
         self.asked += 1
@@ -90,7 +93,7 @@ class Host:
             sink.feed([PartStarted(part=0, kind="text")])
             last = request.messages[-1]
             given = last.text.split() if last.role == "assistant" else []  # what it is to go on from
-            name = given[0].partition(".")[0] if given else self.name
+            name = given[0].partition(".")[0] if given else self.voice(request)
             for n in range(words):
                 if n == breaks and fault in ("after", "cut"):
                     if fault == "cut":
