@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from databases import new_database, postgres  # noqa: F401 - a fixture
 from tidewire.core.errors import SettingsError
 from tidewire.retrieval.ports import Chunk, Document, Vector
 from tidewire.retrieval.stores.sqlite import SqliteStore
@@ -41,9 +42,25 @@ def doc(location: str, *texts: str, **more) -> Document:
     )
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+async def place(request, tmp_path):
+    """Where the truth is: a path, or a URL."""
+    if request.param == "sqlite":
+        return str(tmp_path / "documents.db")
+    return await new_database(request.getfixturevalue("postgres"))
+
+
+def made_at(place: str, **more):
+    if "://" not in place:
+        return SqliteStore(Path(place), **more)
+    from tidewire.retrieval.stores.postgres import PostgresStore
+
+    return PostgresStore(place, **more)
+
+
 @pytest.fixture
-async def store(tmp_path):
-    made = SqliteStore(tmp_path / "documents.db", clock=lambda: NOW)
+async def store(place):
+    made = made_at(place, clock=lambda: NOW)
     await made.start()
     yield made
     await made.close()
@@ -175,14 +192,14 @@ async def test_notes_last_until_their_time(store):
     assert [await store.note(name) for name in ("cursor", "key", "gone", "never")] == ["abc", None, None, None]
 
 
-async def test_who_listens_is_woken_by_each_change_and_by_other_processes(store, tmp_path):
+async def test_who_listens_is_woken_by_each_change_and_by_other_processes(store, place):
     woken = asyncio.Event()
     stop = store.listen(woken.set)
     await store.put("a", [doc("one.md")])
     assert woken.is_set()
-    await asyncio.sleep(0.15)
+    await asyncio.sleep(0.5)  # what it tells about its own is over
     woken.clear()
-    other = SqliteStore(tmp_path / "documents.db")
+    other = made_at(place)
     await other.start()
     await other.put("a", [doc("two.md")])
     await other.close()
@@ -242,10 +259,10 @@ async def test_any_order_of_calls_leaves_what_a_dictionary_would_hold(store, see
 
 WRITER = """
 import asyncio, sys
-sys.path.insert(0, sys.argv[2])
+sys.path[:0] = [sys.argv[2], sys.argv[2] + "/.."]
 from test_document_store import *
 async def main():
-    store = SqliteStore(Path(sys.argv[1]))
+    store = made_at(sys.argv[1])
     await store.start()
     n = 0
     while True:
@@ -258,9 +275,8 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize("lines", [1, 7, 23])
-async def test_nothing_acknowledged_is_lost_when_the_process_is_killed(tmp_path, lines):
-    path = tmp_path / "documents.db"
-    command = [sys.executable, "-c", WRITER, str(path), str(Path(__file__).parent)]
+async def test_nothing_acknowledged_is_lost_when_the_process_is_killed(place, lines):
+    command = [sys.executable, "-c", WRITER, place, str(Path(__file__).parent)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
@@ -268,7 +284,7 @@ async def test_nothing_acknowledged_is_lost_when_the_process_is_killed(tmp_path,
         finally:
             process.send_signal(signal.SIGKILL)
         acknowledged = max([acknowledged, *map(int, process.stdout.read().split())])
-    store = SqliteStore(path)
+    store = made_at(place)
     await store.start()
     try:
         known = {d.location: d for d in await store.documents("a", limit=100_000)}

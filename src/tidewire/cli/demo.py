@@ -104,6 +104,7 @@ def _settings(config: Path | None, data: str | None, port: int | None, paths: Se
         found,
         data=str(Path(found.data) / f"demo-{mark}"),
         server=msgspec.structs.replace(found.server, port=wanted),
+        retrieval=msgspec.structs.replace(found.retrieval, store="sqlite"),  # its documents are nobody else's
         logging=msgspec.structs.replace(found.logging, level=level),
     )
 

@@ -20,8 +20,7 @@ from tidewire.retrieval.reading.dates import seconds
 from tidewire.retrieval.sources.folder import Choice, Folder
 from tidewire.retrieval.sources.port import Source
 from tidewire.retrieval.sources.web import Pages, Web
-from tidewire.retrieval.stores.sqlite import SqliteStore
-from tidewire.retrieval.stores.sqlite_tables import NAME as DOCUMENTS
+from tidewire.server.document_store import store_of
 from tidewire.server.intake import intake_of
 from tidewire.server.settings import Settings
 
@@ -100,7 +99,7 @@ async def _ingest(
     choice = choice or Choice()
     async with contextlib.AsyncExitStack() as stack:
         bounds = given.ingest
-        store = SqliteStore(Path(given.data) / DOCUMENTS)
+        store = store_of(given)
         await store.start()
         stack.push_async_callback(store.close)
         intake = intake_of(bounds, store)

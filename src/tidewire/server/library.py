@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -19,9 +18,8 @@ from tidewire.retrieval.engines.lexical import Lexical
 from tidewire.retrieval.engines.memory import Dense, MemoryIndex
 from tidewire.retrieval.ports import Store
 from tidewire.retrieval.search import Search
-from tidewire.retrieval.stores.sqlite import SqliteStore
-from tidewire.retrieval.stores.sqlite_tables import NAME
 from tidewire.retrieval.vectors import Vectors
+from tidewire.server.document_store import store_of
 from tidewire.server.encoders import Encoders
 from tidewire.server.settings import Settings
 
@@ -58,7 +56,7 @@ class Library(msgspec.Struct, frozen=True):
 
 def library_of(settings: Settings, encoders: Encoders) -> Library:
     """Nothing is opened yet."""
-    store = SqliteStore(Path(settings.data) / NAME)
+    store = store_of(settings)
     encoder = encoders.encoder
     names = [encoder.name] if encoder is not None else []
     index = MemoryIndex(store, _words(), _matrix() if names else None, names)

@@ -146,6 +146,13 @@ class Logging(Group, frozen=True):
 class Retrieval(Group, frozen=True):
     """Answers out of your own documents."""
 
+    store: Annotated[
+        str,
+        Meta(
+            pattern="^(sqlite|postgres(ql)?://.+)$",
+            description='Where documents are kept: "sqlite", a file in the data folder, or a postgres:// address that several servers share.',
+        ),
+    ] = "sqlite"
     passages: Annotated[int, Meta(ge=1, le=50, description="Passages looked at for one answer.")] = 16
     pace: Annotated[
         float, Meta(gt=0, le=100_000, extra={"unit": "tokens/s"}, description="How fast the extractive model writes.")

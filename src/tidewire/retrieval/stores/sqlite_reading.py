@@ -52,7 +52,7 @@ class Reading:
             where += r" AND (d.title || ' ' || d.uri || ' ' || d.location) LIKE ? ESCAPE '\'"
             given.append(f"%{escaped}%")
         return [
-            _known(row) for row in self._db.execute(f"{_KNOWN}{where} ORDER BY d.location LIMIT ?", (*given, limit))
+            known_of(row) for row in self._db.execute(f"{_KNOWN}{where} ORDER BY d.location LIMIT ?", (*given, limit))
         ]
 
     def count(self, namespace: str) -> tuple[int, int, int]:
@@ -71,7 +71,7 @@ class Reading:
         out: dict[str, Known] = {}
         for some in _few(locations):
             for row in self._db.execute(f"{_KNOWN} AND d.location IN ({_marks(some)})", (namespace, *some)):
-                out[row[1]] = _known(row)
+                out[row[1]] = known_of(row)
         return out
 
     def document(self, namespace: str, public: str) -> tuple[Known, str] | None:
@@ -82,7 +82,7 @@ class Reading:
             "SELECT d.text FROM documents d JOIN namespaces n ON n.id = d.namespace WHERE n.name = ? AND d.public = ?",
             (namespace, public),
         ).fetchone()
-        return _known(row), str(text[0])
+        return known_of(row), str(text[0])
 
     def fetch(self, namespace: str, chunks: Sequence[int]) -> dict[int, Row]:
         out: dict[int, Row] = {}
@@ -90,7 +90,7 @@ class Reading:
             for _, *row in self._db.execute(
                 f"{_ROWS} WHERE n.name = ? AND c.id IN ({_marks(some)})", (namespace, *some)
             ):
-                out[row[0]] = _row(row)
+                out[row[0]] = row_of(row)
         return out
 
     def changes(self, after: int, limit: int) -> list[Change]:
@@ -104,7 +104,7 @@ class Reading:
     def rows(self, namespace: str | None, after: int, limit: int) -> list[tuple[str, Row]]:
         where, given = ("", ()) if namespace is None else (" AND n.name = ?", (namespace,))
         found = self._db.execute(f"{_ROWS} WHERE c.id > ?{where} ORDER BY c.id LIMIT ?", (after, *given, limit))
-        return [(name, _row(row)) for name, *row in found]
+        return [(name, row_of(row)) for name, *row in found]
 
     def vectors(self, encoder: str, after: int, limit: int) -> list[tuple[int, Vector]]:
         found = self._db.execute(
@@ -147,12 +147,14 @@ class Reading:
         return int(self._db.execute("PRAGMA data_version").fetchone()[0])
 
 
-def _known(row: Sequence[Any]) -> Known:
+def known_of(row: Sequence[Any]) -> Known:
+    """From a row of documents, as every store of tables selects it."""
     fields = (*row[:-1], tuple(json.loads(row[-1])))
     return Known(*fields)
 
 
-def _row(row: Sequence[Any]) -> Row:
+def row_of(row: Sequence[Any]) -> Row:
+    """From a row of chunks, as every store of tables selects it."""
     (
         chunk,
         public,
