@@ -25,6 +25,7 @@ from tidewire.server.assemble import House, house
 from tidewire.server.cache_settings import Cache
 from tidewire.server.embedding_settings import Embedding
 from tidewire.server.ingest_settings import SourceSettings
+from tidewire.server.plan_settings import UsePlan
 from tidewire.server.session_settings import Sessions
 from tidewire.server.settings import Context, Limits, Log, Models, Provider, Retrieval, Settings, Streams
 from tidewire.server.settings import Server as ServerSettings
@@ -85,6 +86,7 @@ async def serving(
     embedding: Embedding | None = None,
     retrieval: Retrieval | None = None,
     tools: dict[str, Tools] | None = None,
+    plans: dict[str, UsePlan] | None = None,
 ) -> AsyncIterator[Served]:
     """hosts: name to base_url of hosts that speak Chat Completions, each with the model <name>/m."""
     known = {
@@ -107,6 +109,7 @@ async def serving(
         embedding=embedding or Embedding(kind="none"),
         retrieval=retrieval or Retrieval(),
         tools=tools or {},
+        plans=plans or {},
     )
     with socket.create_server(("127.0.0.1", 0), backlog=2048) as listener:
         port = listener.getsockname()[1]

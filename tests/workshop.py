@@ -26,6 +26,7 @@ from tidewire.core.ports import Log, ModelInfo, Provider
 from tidewire.core.request import DisconnectPolicy, Message, Request, Text
 from tidewire.engine.admission import Admission, Limits
 from tidewire.engine.desk import Desk, Terms
+from tidewire.engine.plan import Plans
 
 Script = Callable[[Request, Any], Awaitable[None]]
 
@@ -124,6 +125,7 @@ def desk_of(
     steps: Sequence[Any] = (),
     stages: Callable[[Request], list[Any]] = lambda request: [],
     meter: Any = None,
+    plans: Plans | None = None,
 ) -> Desk:
     async def find(model: str) -> tuple[Provider, str]:
         if model not in providers:
@@ -143,6 +145,7 @@ def desk_of(
         terms=terms,
         meter=Tally() if meter is None else meter,
         projection=lambda name: f"{name}/1",
+        plans=plans,
         clock=asyncio.get_running_loop().time,
     )
 

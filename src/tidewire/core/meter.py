@@ -31,8 +31,8 @@ class Meter(Protocol):
 
     def refused(self, code: str) -> None: ...
 
-    def over_budget(self, term: str) -> None:
-        """A stream ended whose `term` took more than [budget] allows."""
+    def over_budget(self, term: str, plan: str = "") -> None:
+        """A stream ended whose `term` took more than its plan allows; plan: "" for [budget]."""
 
 
 class ToolMeter(Protocol):

@@ -59,6 +59,7 @@ class _Body(msgspec.Struct, forbid_unknown_fields=True):
     stop: list[str] = []
     response_format: dict[str, Any] | None = None
     time_limit: float | None = None
+    plan: str | None = None
     on_disconnect: str | None = None
     n: Annotated[int, msgspec.Meta(ge=1, le=16)] = 1
     logprobs: Annotated[int, msgspec.Meta(ge=0, le=20)] | None = None
@@ -109,6 +110,7 @@ class Native:
             stop=given.stop,
             response_format=given.response_format,
             time_limit=given.time_limit,
+            plan=given.plan,
             on_disconnect=_policy(given.on_disconnect, headers, self._on_disconnect),
             n=given.n,
             logprobs=given.logprobs,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -31,6 +32,7 @@ class Call:
         self.headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
         self.path: dict[str, str] = scope.get("path_params", {})
         self.tenant = ""
+        self.began = time.monotonic()
         self.extra: list[tuple[str, str]] = []  # headers that every answer to this request carries
         self._receive = receive
         self._send = send

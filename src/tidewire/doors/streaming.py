@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Final
 
 import msgspec
@@ -15,6 +16,7 @@ from tidewire.doors.call import Call
 from tidewire.doors.deadline import time_limit
 from tidewire.doors.pump import Pump
 
+PLAN: Final = "x-tidewire-plan"
 HEADERS: Final = [("cache-control", "no-cache, no-transform"), ("x-accel-buffering", "no")]
 INTENT: Final = "x-tidewire-intent"  # short, normal or long
 SESSION: Final = "x-tidewire-session"  # a session's id, for dialects that have no word for it
@@ -49,6 +51,9 @@ class Streaming:
         request.tenant = call.tenant
         if request.time_limit is None:
             request.time_limit = time_limit(call.headers)
+        if request.plan is None:
+            request.plan = call.headers.get(PLAN)
+        request.edge = time.monotonic() - call.began
         if request.reuse is None:
             request.reuse = Reuse.parse(call.headers.get("cache-control", ""))
         if request.intent is None:

@@ -1,13 +1,16 @@
-"""The first event of a stream, and the last: what became of it, and where the time went. Pure."""
+"""The first event of a stream, and the last: what became of it, and where the time went."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Final
 
-from tidewire.core.errors import TidewireError
+from tidewire.core.errors import InternalError, TidewireError
 from tidewire.core.events import PROTOCOL, Closed, ErrorInfo, Opened, Reason, Span, Status, Usage
 from tidewire.core.ports import Meta
+
+log = logging.getLogger("tidewire.run")
 
 STATUS: Final[dict[Reason, Status]] = {
     "stop": "completed",
@@ -92,3 +95,9 @@ def _waterfall(spans: Sequence[Span], first: float | None, latest: float) -> lis
 
 def _ms(seconds: float) -> float:
     return round(seconds * 1000, 3)
+
+
+def defect(error: BaseException, meta: Meta) -> InternalError:
+    """What the client is told of an error that is ours; the log has the rest."""
+    log.error("a defect ended a stream", extra={"stream": meta.stream, "model": meta.model}, exc_info=error)
+    return InternalError("something went wrong in the server; the log of the server says what, under this stream's id")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
@@ -17,6 +17,7 @@ from tidewire.core.ports import Cursor, Log, Meta, ModelInfo, Provider, Stage, S
 from tidewire.core.request import GRACE, Request
 from tidewire.engine.admission import Admission
 from tidewire.engine.following import Audience, Following
+from tidewire.engine.plan import Plans, waited
 from tidewire.engine.recovery import BROKEN, LOST, end_orphans
 from tidewire.engine.run import Run
 
@@ -28,7 +29,6 @@ Key = tuple[str, str]
 class Terms(msgspec.Struct, frozen=True):
     """What a stream may take. Seconds and bytes. keep: how long an ended stream can be read.
 
-    budget: milliseconds that each term of an answer's time may take; what took more is named at its end.
     ahead: events that an answer may run ahead of its furthest reader before its host is not read (0: without end).
     """
 
@@ -38,7 +38,6 @@ class Terms(msgspec.Struct, frozen=True):
     keep_s: float = 900.0
     readers: int = 64
     ahead: int = 0
-    budget: Mapping[str, float] = {}
 
 
 class Desk:
@@ -60,6 +59,7 @@ class Desk:
         terms: Terms,
         meter: Meter,
         projection: Callable[[str], str],
+        plans: Plans | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._log = log
@@ -71,6 +71,7 @@ class Desk:
         self._terms = terms
         self._meter = meter
         self._projection = projection
+        self._plans = plans or Plans()
         self._clock = clock
         self._runs: dict[Key, tuple[Run, Audience]] = {}
         self._closing: set[asyncio.Task[None]] = set()
@@ -89,6 +90,7 @@ class Desk:
 
     async def start(self, request: Request) -> Meta:
         self.admit()
+        began, plan = self._clock(), self._plans.of(request)
         try:
             provider, name = await self._find_provider(request.model)
         except TidewireError as error:
@@ -114,20 +116,23 @@ class Desk:
             chat=request.chat,
             record=request.record,
         )
+        limit = min(request.time_limit or plan.total or self._terms.stream_s, self._terms.stream_s)
+        request.deadline = began + limit
         run = Run(
             msgspec.structs.replace(request, model=name, stream=stream),
             meta,
             provider=provider,
             steps=self._steps,
             stages=self._stages(request),
-            time_limit=min(request.time_limit or self._terms.stream_s, self._terms.stream_s),
+            time_limit=limit,
             size_limit=self._terms.stream_bytes,
             event_limit=self._terms.stream_events,
             meter=self._meter,
             loop=self._loop,
             clock=self._clock,
             done=self._done,
-            budget=self._terms.budget,
+            plan=plan,
+            spans=waited(plan, request.edge, self._clock() - began),
         )
         audience = Audience(run, policy, self._loop, ahead=self._terms.ahead)
         self._runs[key] = (run, audience)  # the id is taken from here on

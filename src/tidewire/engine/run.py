@@ -12,20 +12,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from tidewire.core import events as ev
-from tidewire.core.errors import InternalError, TidewireError, TimedOut, UpstreamError
+from tidewire.core.errors import TidewireError, TimedOut, UpstreamError
 from tidewire.core.events import Delta, Entry, Event, NewEntry, Reason, Span, encode
 from tidewire.core.meter import Meter
 from tidewire.core.ports import Meta, Provider, Stage, Step, Writer
 from tidewire.core.request import Request
-from tidewire.engine.closing import closing, opened
+from tidewire.engine.closing import closing, defect, opened
 from tidewire.engine.following import Audience
 from tidewire.engine.gate import Gate
-from tidewire.engine.plan import notice, over
+from tidewire.engine.plan import Plan, notice, over
 
 log = logging.getLogger("tidewire.run")
 
@@ -54,14 +53,14 @@ class Run:
         "_part",
         "_waits",
         "_audience",
-        "_budget",
+        "_plan",
+        "_guarded",
         "_event_limit",
         "_size_limit",
         "_done",
         "_error",
         "_finish",
         "_loop",
-        "_overdue",
         "_parts",
         "_provider",
         "_spans",
@@ -69,7 +68,7 @@ class Run:
         "_stopped_at",
         "_task",
         "_time_limit",
-        "_timer",
+        "_timers",
         "_usage",
         "closed",
         "ended",
@@ -92,9 +91,10 @@ class Run:
         loop: asyncio.AbstractEventLoop,
         clock: Callable[[], float],
         done: Callable[[Run], None],
-        budget: Mapping[str, float] = MappingProxyType({}),
+        plan: Plan = Plan(),  # noqa: B008 - frozen
+        spans: Sequence[Span] = (),
     ) -> None:
-        """budget: milliseconds by term, as `engine.plan` understands them."""
+        """spans: what was measured before its beginning."""
         self.request = request
         self.meta = meta
         self.ended = Gate()  # Closed is in the log
@@ -111,14 +111,14 @@ class Run:
         self._meter = meter
         self._loop = loop
         self._done = done
-        self._budget = budget
+        self._plan = plan
+        self._guarded = 0.0  # seconds in stages
         self._clock = clock
         self._began = clock()
         self._writer: Writer
         self._audience: Audience
         self._task: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._overdue: asyncio.TimerHandle | None = None
+        self._timers: list[asyncio.TimerHandle] = []
         self._why: Reason | None = None  # why we stopped it
         self._stopped_at = 0.0
         self._finish: Reason | None = None  # the provider's own last word
@@ -128,9 +128,7 @@ class Run:
         self._first: float | None = None
         self._latest = 0.0
         self._usage: ev.Usage | None = None
-        self._spans: list[Span] = []
-
-    # Beginning and end
+        self._spans = list(spans)
 
     def begin(self, writer: Writer, audience: Audience) -> None:
         """Write Opened and set off."""
@@ -139,7 +137,9 @@ class Run:
         self._waits = audience.ahead > 0
         self._append([opened(self.meta)])
         self._meter.opened(self.meta.model)
-        self._timer = self._loop.call_later(self._time_limit, self.stop, "time_limit")
+        self._timers.append(self._loop.call_later(self._time_limit, self.stop, "time_limit"))
+        if self._plan.patience is not None:
+            self._timers.append(self._loop.call_later(self._plan.patience, self._silent))
         self._task = self._loop.create_task(self._work())
         self._task.add_done_callback(self._over)
         if self._why is not None:  # stopped while its log was being opened
@@ -156,12 +156,12 @@ class Run:
 
     def fail(self, error: Exception) -> None:
         """The log cannot store this stream, or a defect showed: end it with this error."""
-        self._error = error if isinstance(error, TidewireError) else _defect(error, self.meta)
+        self._error = error if isinstance(error, TidewireError) else defect(error, self.meta)
         self.stop("error")
 
     def _let_go(self, task: asyncio.Task[None]) -> None:
         """Whoever does not follow in time is not waited for."""
-        self._overdue = self._loop.call_later(STUBBORN, self._give_up)
+        self._timers.append(self._loop.call_later(STUBBORN, self._give_up))
         task.cancel()
 
     async def store(self, expires: int) -> None:
@@ -181,6 +181,10 @@ class Run:
         """The task is over, however it came to that."""
         self._end(None if task.cancelled() else task.exception())
 
+    def _silent(self) -> None:
+        if self._first is None:
+            self.fail(self._plan.late())
+
     def _give_up(self) -> None:
         log.error(
             "provider did not let go in time", extra={"stream": self.meta.stream, "provider": self._provider.name}
@@ -191,14 +195,13 @@ class Run:
         """The one place where a stream ends."""
         if self.ended.is_set():
             return
-        for timer in (self._timer, self._overdue):
-            if timer is not None:
-                timer.cancel()
+        for timer in self._timers:
+            timer.cancel()
         reason = self._judge(error)
         try:
             self._append(self._held_back())
         except Exception as broken:  # noqa: BLE001 - supervisor boundary: a stage broke while ending
-            self._error = _defect(broken, self.meta)
+            self._error = defect(broken, self.meta)
             reason = "error"
         last_words = self._last_words(reason)
         self.ended.set()
@@ -236,7 +239,7 @@ class Run:
             error = UpstreamError(
                 f"{self._provider.name} ended its answer without saying why", code="upstream_unfinished"
             )
-        self._error = error if isinstance(error, TidewireError) else _defect(error, self.meta)
+        self._error = error if isinstance(error, TidewireError) else defect(error, self.meta)
         return "error"
 
     def _held_back(self) -> list[Event]:
@@ -263,24 +266,26 @@ class Run:
             first=None if self._first is None else self._first - self._began,
             latest=self._latest - self._began,
         )
-        if terms := over(self._budget, closed):
-            out.append(notice(self._budget, terms))
+        if self._guarded:
+            closed.spans.append(Span("guard", 0.0, round(self._guarded * 1000, 3)))
+        if terms := over(self._plan.terms, closed):
+            out.append(notice(self._plan.terms, terms))
             for term in terms:
-                self._meter.over_budget(term)
+                self._meter.over_budget(term, self._plan.name)
         out.append(closed)
         return out
-
-    # The loop over tokens
 
     def feed(self, events: Sequence[Event]) -> None:
         if self._why is not None:
             return
         try:
-            for stage in self._stages:
-                if len(events) == 1:
-                    events = stage.feed(events[0])
-                else:
-                    events = [out for event in events for out in stage.feed(event)]
+            if self._stages:
+                began = self._clock()
+                for stage in self._stages:
+                    events = (
+                        stage.feed(events[0]) if len(events) == 1 else [out for e in events for out in stage.feed(e)]
+                    )
+                self._guarded += self._clock() - began
             if len(events) == 1 and type(event := events[0]) is Delta and event.part == self._part:
                 self._token(event)
             else:
@@ -393,8 +398,3 @@ class Run:
                 self._finish = event.reason
             if event.early:
                 self.stop(event.reason)
-
-
-def _defect(error: BaseException, meta: Meta) -> InternalError:
-    log.error("a defect ended a stream", extra={"stream": meta.stream, "model": meta.model}, exc_info=error)
-    return InternalError("something went wrong in the server; the log of the server says what, under this stream's id")

@@ -57,9 +57,10 @@ class Hosted:
         verify: bool = True,
         proxy: str | None = None,
         environ: Mapping[str, str] | None = None,
+        deadline_header: str = "",
     ) -> None:
         """others: speakers for requests of one dialect each. base_url: what the speaker's paths are put behind. headers: of every request. secrets: masked in what errors quote.
-        models: what is on offer; empty, what the host lists.
+        models: what is on offer; empty, what the host lists. deadline_header: in which the host is told how many milliseconds are left.
 
         retries: more tries before the first token, after a failed connection or a 429, 502, 503 or 504.
         """
@@ -84,6 +85,7 @@ class Hosted:
         self._prefix = prefix
         self._note = note
         self._retries = retries
+        self._deadline_header = deadline_header
         self._listed: list[ModelInfo] = []
         self._believed_until = 0.0
         self._listing = asyncio.Lock()
@@ -122,6 +124,9 @@ class Hosted:
     async def _exchange(self, request: Request, asked: Question, decoder: Decoder, sink: Sink, *, began: float) -> None:
         """One try: the question, and all of the answer."""
         headers = await self._signed("POST", asked.path, asked.body, asked.headers)
+        if self._deadline_header and request.deadline is not None:
+            left = max(1, round((request.deadline - self.host.clock()) * 1000))
+            headers = {**headers, self._deadline_header: str(left)}
         await self.host.stream("POST", asked.path, asked.body, decoder, sink, headers=headers, began=began)
 
     async def embed(self, request: EmbeddingRequest) -> Embedded:

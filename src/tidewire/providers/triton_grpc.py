@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import struct
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
@@ -89,7 +90,8 @@ class TritonGrpc:
             sink.feed(opening)
             try:
                 message = await self._message(model, text, parameters)
-                await self._stream(message, self._answer(request.max_tokens), sink)
+                left = None if request.deadline is None else max(0.001, request.deadline - time.monotonic())
+                await self._stream(message, self._answer(request.max_tokens), sink, left)
                 return
             except (UpstreamError, TimedOut) as error:
                 self._inputs.pop(model, None)  # the model may be another by now
@@ -116,8 +118,9 @@ class TritonGrpc:
         if self._channel is not None:
             await self._channel.close()
 
-    async def _stream(self, message: Any, answer: Answer, sink: Sink) -> None:
-        call = self._stub().ModelStreamInfer(metadata=self._headers)
+    async def _stream(self, message: Any, answer: Answer, sink: Sink, left: float | None) -> None:
+        """left: seconds that the answer may take, which the server is told."""
+        call = self._stub().ModelStreamInfer(metadata=self._headers, timeout=left)
         begun = False
         try:
             await self._within(self._timeouts.header, "header", call.write(message))

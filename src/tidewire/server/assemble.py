@@ -18,6 +18,7 @@ from tidewire.core.request import Request
 from tidewire.dialects.openai_models import read_models
 from tidewire.engine.admission import Admission, Limits
 from tidewire.engine.desk import Desk, Terms
+from tidewire.engine.plan import Plans
 from tidewire.providers.extractive import Corpus, Extractive
 from tidewire.providers.local_hosts import discover
 from tidewire.providers.simulated import Simulated
@@ -32,6 +33,7 @@ from tidewire.server.hosts import hosted, keys, spoken
 from tidewire.server.kinds import KINDS, Parts
 from tidewire.server.library import Library, NoDocuments, library_of
 from tidewire.server.load import Load
+from tidewire.server.plan_settings import plans
 from tidewire.server.routebook import Reread, Routebook
 from tidewire.server.sessions import session_desk, sweep
 from tidewire.server.settings import Provider as Host
@@ -139,6 +141,7 @@ async def house(settings: Settings, *, own_port: int, source: Source | None = No
             terms=_terms(settings),
             meter=metrics,
             projection=projections,
+            plans=Plans(*plans(settings.budget, settings.plans)),
         )
         orphans = await store.start()
         stack.push_async_callback(store.close)
@@ -226,7 +229,6 @@ def _terms(settings: Settings) -> Terms:
         keep_s=streams.keep_s,
         readers=limits.readers_per_stream,
         ahead=streams.ahead_events if streams.unread == "pause" else 0,
-        budget={name.removesuffix("_ms"): ms for name, ms in msgspec.structs.asdict(settings.budget).items() if ms},
     )
 
 

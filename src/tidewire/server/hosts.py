@@ -183,6 +183,7 @@ def hosted(kind: str, name: str, given: s.Provider, note: str = "") -> Hosted:
         connections=given.connections,
         ca_file=given.ca_file or None,
         proxy=given.proxy or None,
+        deadline_header=given.deadline_header,
     )
 
 

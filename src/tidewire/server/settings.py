@@ -21,6 +21,8 @@ from tidewire.server.embedding_settings import Embedding
 from tidewire.server.group import Bytes, Count, Group, Ms, Seconds, masked
 from tidewire.server.ingest_settings import Ingest, SourceSettings
 from tidewire.server.intent_settings import Intents
+from tidewire.server.plan_settings import Budget, UsePlan
+from tidewire.server.plan_settings import fault as plan_fault
 from tidewire.server.session_settings import Sessions
 from tidewire.server.tools_settings import ToolCalls, Tools
 
@@ -74,16 +76,6 @@ class Limits(Group, frozen=True):
         Meta(gt=0, le=10, description="New streams get 429 above this share of one core's time; 1 or more: never."),
     ] = 0.8
     busy_streams: Annotated[Count, Meta(description="Open streams below which limits.busy does not apply.")] = 100
-
-
-class Budget(Group, frozen=True):
-    """What the terms of an answer's time may take; a stream says at its end which took more. 0: no bound."""
-
-    retrieval_ms: Annotated[Ms, Meta(description="Finding passages.")] = 0.0
-    connect_ms: Annotated[Ms, Meta(description="Connecting to hosts, all tries together.")] = 0.0
-    headers_ms: Annotated[Ms, Meta(description="From a host's question to its first header, all tries together.")] = 0.0
-    first_token_ms: Annotated[Ms, Meta(description="From the stream's opening to its first token.")] = 0.0
-    answer_ms: Annotated[Ms, Meta(description="From the first token to the last.")] = 0.0
 
 
 class Disconnect(Group, frozen=True):
@@ -245,6 +237,9 @@ class Provider(Group, frozen=True):
     header_s: Annotated[Seconds, Meta(description="Time until the host's first header.")] = 60.0
     first_token_s: Annotated[Seconds, Meta(description="Time until the first token.")] = 60.0
     idle_s: Annotated[Seconds, Meta(description="Longest silence between two tokens.")] = 60.0
+    deadline_header: Annotated[
+        str, Meta(max_length=100, description="Header in which the host is told how many milliseconds are left; none: it is not.")
+    ] = ""
     retries: Annotated[int, Meta(ge=0, le=10, description="More tries, before the first token only.")] = 1
     connections: Annotated[Count, Meta(description="Connections to this host.")] = 2000
     background: Annotated[
@@ -281,6 +276,7 @@ class Settings(Group, frozen=True):
     providers: Annotated[dict[str, Provider], Meta(description="Model hosts by name.")] = {}
     sources: Annotated[dict[str, SourceSettings], Meta(description="Where documents come from, by name.")] = {}
     routes: Annotated[dict[str, Plan], Meta(description="Names that several models answer to.")] = {}
+    plans: Annotated[dict[str, UsePlan], Meta(description="Classes of use, each with a budget.")] = {}
     cascades: Annotated[
         dict[str, CascadePlan], Meta(description="A quick model, and one that betters its answers.")
     ] = {}
@@ -362,6 +358,8 @@ def check(settings: Settings) -> None:
     if amiss := fault(settings.routes):
         name, sentence = amiss
         raise SettingsError(f"routes.{name}{sentence}", param=f"routes.{name}")
+    if wrong_plan := plan_fault(settings.plans):
+        raise SettingsError(wrong_plan, param="plans")
     if amiss := cascade_plan.fault(settings.cascades, settings.routes):
         setting, sentence = amiss
         raise SettingsError(f"{setting}{sentence}", param=setting)

@@ -60,7 +60,7 @@ class Metrics(Collector):
         self.errors: Counter[str] = Counter()
         self.upstream_errors: Counter[tuple[str, str]] = Counter()
         self.refusals: Counter[str] = Counter()
-        self.overruns: Counter[str] = Counter()
+        self.overruns: Counter[tuple[str, str]] = Counter()
         self.tries: Counter[tuple[str, str]] = Counter()
         self.try_failures: Counter[tuple[str, str, str]] = Counter()
         self.continuations: Counter[tuple[str, str]] = Counter()
@@ -124,8 +124,8 @@ class Metrics(Collector):
     def refused(self, code: str) -> None:
         self.refusals[self._code(code)] += 1
 
-    def over_budget(self, term: str) -> None:
-        self.overruns[term] += 1
+    def over_budget(self, term: str, plan: str = "") -> None:
+        self.overruns[plan, term] += 1
 
     # core.meter.ToolMeter
 
@@ -200,7 +200,7 @@ class Metrics(Collector):
             self.upstream_errors,
         )
         yield _counter("tidewire_refusals", "Requests refused before a stream began.", ("code",), self.refusals)
-        yield _counter("tidewire_over_budget", "Streams with a term over budget.", ("term",), self.overruns)
+        yield _counter("tidewire_over_budget", "Streams with a term over budget.", ("plan", "term"), self.overruns)
         yield _counter("tidewire_route_tries", "Requests that routes sent.", ("route", "model"), self.tries)
         yield _counter("tidewire_route_continuations", "Answers gone on with.", ("route", "result"), self.continuations)
         yield _counter(
