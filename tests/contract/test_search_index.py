@@ -297,3 +297,25 @@ async def test_the_lag_counts_from_when_it_fell_behind(store, words):
     assert all(seconds == 0.0 for _, seconds in lags), "no time has passed on its clock since the burst began"
     assert index.lag() == (0, 0.0)
     await index.close()
+
+
+async def test_what_is_stored_is_not_said_to_be_visible_before_it_has_been_read(store, words, monkeypatch):
+    (receipt,) = await store.put("a", [doc("one.md", "the heron")])
+    read = asyncio.Event()
+    rows = store.rows
+
+    async def slowly(*args):
+        await read.wait()
+        async for batch in rows(*args):
+            yield batch
+
+    monkeypatch.setattr(store, "rows", slowly)
+    index = MemoryIndex(store, words(), None)
+    await index.start()
+    try:
+        assert not await index.visible(receipt.seq, within=0.05)
+        read.set()
+        assert await index.visible(receipt.seq, within=5)
+        assert await texts(index, store, "heron") == ["the heron"]
+    finally:
+        await index.close()

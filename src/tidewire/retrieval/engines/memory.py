@@ -146,7 +146,7 @@ class MemoryIndex:
 
     async def visible(self, seq: int, *, full: bool = False, within: float = 10.0) -> bool:
         def there() -> bool:
-            return self._seq >= seq and not (full and seq in self._missing)
+            return self._ready != "empty" and self._seq >= seq and not (full and seq in self._missing)
 
         try:
             async with asyncio.timeout(within), self._moved:
