@@ -53,7 +53,20 @@ def _printed(name: str) -> Callable[[Path], str]:
 
 SECTIONS: Mapping[str, Callable[[Path], str]] = {
     "relay": _relay,
-    **{name: _printed(name) for name in ("cancel", "backpressure", "pipeline", "dialects", "arranging", "cascading", "semantic_cache", "embedding", "hotspots")},
+    **{
+        name: _printed(name)
+        for name in (
+            "cancel",
+            "backpressure",
+            "pipeline",
+            "dialects",
+            "arranging",
+            "cascading",
+            "semantic_cache",
+            "embedding",
+            "hotspots",
+        )
+    },
 }
 
 

@@ -47,6 +47,7 @@ class Asked:
 
 
 class Call:
+    began = 0.0
     tenant = "t"
     headers = {"x-request-timeout-ms": "1500"}  # noqa: RUF012 - never changed
 

@@ -13,7 +13,22 @@ import msgspec
 from tidewire.core.request import Message, Request
 
 # Fields of a request that say where its answer goes, not what it is. The tenant and the options are looked at apart.
-ABOUT: Final = frozenset({"stream", "chat", "session", "on_disconnect", "record", "reuse", "tenant", "dialect", "options", "plan", "edge", "deadline"})
+ABOUT: Final = frozenset(
+    {
+        "stream",
+        "chat",
+        "session",
+        "on_disconnect",
+        "record",
+        "reuse",
+        "tenant",
+        "dialect",
+        "options",
+        "plan",
+        "edge",
+        "deadline",
+    }
+)
 # Options that change no answer: who asks, what is kept of it, how a prompt is cached, what is reported.
 HINTS: Final = frozenset(
     [

@@ -21,7 +21,9 @@ from tidewire.core.events import (
 from tidewire.core.ports import Sink
 from tidewire.routing.tally import Tally
 
-LARGEST: Final = 1 << 17  # characters of a draft; a longer one passes, and is not bettered: comparing it would hold others up
+LARGEST: Final = (
+    1 << 17
+)  # characters of a draft; a longer one passes, and is not bettered: comparing it would hold others up
 
 
 class Draft:

@@ -116,9 +116,7 @@ def needs(request: Request) -> Needs:
     pictures = any(
         isinstance(c, Image) or (isinstance(c, ToolResult) and c.images) for m in request.messages for c in m.content
     )
-    return Needs(
-        vision=pictures, tools=bool(request.tools), tokens=of_request(request), answer=request.max_tokens or 0
-    )
+    return Needs(vision=pictures, tools=bool(request.tools), tokens=of_request(request), answer=request.max_tokens or 0)
 
 
 def lacks(candidate: Candidate, need: Needs) -> str:

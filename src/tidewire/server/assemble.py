@@ -102,7 +102,9 @@ async def house(settings: Settings, *, own_port: int, source: Source | None = No
         load = Load(lambda: desk.open_streams, metrics.refusals.total)
         encoders = encoders_of(settings, metrics.encoders)
         stack.push_async_callback(encoders.close)
-        if settings.embedding.kind == "minilm":  # asked for; one that is merely installed is loaded when there is a text for it
+        if (
+            settings.embedding.kind == "minilm"
+        ):  # asked for; one that is merely installed is loaded when there is a text for it
             encoders.warm()
         library = library_of(settings, encoders)
         await library.run(stack, encoders, metrics.encoders)
@@ -128,8 +130,12 @@ async def house(settings: Settings, *, own_port: int, source: Source | None = No
         stack.push_async_callback(caching.close)
         metrics.cache_size = lambda: caching.shelf.size
         tools = await stack.enter_async_context(toolbox(settings, metrics))
-        grounding = Grounding(settings.retrieval, library.search)  # outside the cache: answers are kept by the passages they saw
-        arranged = Arrangement(catalogue, routes=lambda: book.current, wrappers=[caching.around, grounding.around], tools=tools)
+        grounding = Grounding(
+            settings.retrieval, library.search
+        )  # outside the cache: answers are kept by the passages they saw
+        arranged = Arrangement(
+            catalogue, routes=lambda: book.current, wrappers=[caching.around, grounding.around], tools=tools
+        )
         admission = Admission(_limits(settings), load=load.expected, held=lambda: store.size()[1])
         desk = Desk(
             store,
@@ -154,10 +160,18 @@ async def house(settings: Settings, *, own_port: int, source: Source | None = No
             part.start()
             stack.callback(part.stop)
         await book.warn()
-        for work in (_sweep(desk), sweep(sessions), caching.sweep(), book.keep_warm(), *((book.watch(*source),) if source else ())):
+        for work in (
+            _sweep(desk),
+            sweep(sessions),
+            caching.sweep(),
+            book.keep_warm(),
+            *((book.watch(*source),) if source else ()),
+        ):
             stack.callback(asyncio.create_task(work).cancel)
         try:
-            yield House(settings, desk, sessions, catalogue, admission, metrics, documents, caching, library, encoders.encoder)
+            yield House(
+                settings, desk, sessions, catalogue, admission, metrics, documents, caching, library, encoders.encoder
+            )
         finally:
             await desk.drain(0.0)
 
