@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -22,6 +22,9 @@ log = logging.getLogger("tidewire.door")
 
 class ClientGone(Exception):
     """The client closed the connection before its request was read."""
+
+
+T = TypeVar("T")
 
 
 class Call:
@@ -111,6 +114,16 @@ class Call:
             wire.abort()
         else:
             wire.answer(info.status, [*error_headers(info, render), *self.extra], body)
+
+
+def decoded(body: bytes, kind: type[T]) -> T:
+    """A body of JSON. Raises BadRequest."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError as error:
+        raise BadRequest(f"the JSON is not as it must be: {error}", code="invalid_value") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest(f"the body is no JSON: {error}", code="invalid_json") from None
 
 
 def whole(text: str, name: str) -> int:

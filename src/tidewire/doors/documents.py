@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol, TypeVar
 import msgspec
 
 from tidewire.core.errors import BadRequest, NotFound
-from tidewire.doors.call import Call
+from tidewire.doors.call import Call, decoded
 
 T = TypeVar("T")
 PAGE: Final = 1000  # documents in one answer
@@ -96,7 +96,7 @@ class DocumentRoutes:
         wait = _wait(call, "none")
         body = await call.body()
         if _media(call) == "application/json":
-            given = msgspec.structs.replace(_decoded(body, Given), location=location)
+            given = msgspec.structs.replace(decoded(body, Given), location=location)
             if given.text is None or given.delete:
                 raise BadRequest("JSON to put has a text; other fields are in docs/ingest.md", param="text")
             raw = given.text.encode("utf-8", "replace")
@@ -159,7 +159,7 @@ class DocumentRoutes:
         for n, line in enumerate(lines):
             done.append(Done("", "failed"))
             try:
-                given = _decoded(line, Given)
+                given = decoded(line, Given)
                 done[n] = Done(given.location[:LONGEST], "failed")
                 if not given.location or len(given.location) > LONGEST or (given.text is None) != given.delete:
                     raise BadRequest("a line has a location, and a text or delete")
@@ -185,7 +185,7 @@ class DocumentRoutes:
         body = await call.body()
         name = call.path["name"]
         namespace, message = self._documents.checked(name, call.headers, body)
-        answer = await self._documents.pushed(name, message, namespace, _decoded(body, Pushed))
+        answer = await self._documents.pushed(name, message, namespace, decoded(body, Pushed))
         await call.reply(200, [("content-type", "application/json")], answer)
 
     async def sources(self, call: Call) -> None:
@@ -223,12 +223,3 @@ def _wait(call: Call, otherwise: str) -> tuple[bool, float] | None:
     if not 0 <= within <= LONGEST_WAIT:
         raise BadRequest(f"timeout is a number of seconds from 0 to {LONGEST_WAIT:g}", param="timeout")
     return None if asked == "none" else (asked == "full", within)
-
-
-def _decoded(body: bytes, kind: type[T]) -> T:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except msgspec.ValidationError as error:
-        raise BadRequest(f"the JSON is not as it must be: {error}", code="invalid_value") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadRequest(f"the body is no JSON: {error}", code="invalid_json") from None

@@ -40,6 +40,7 @@ from tidewire.doors.native import NativeRoutes
 from tidewire.doors.ollama import OllamaRoutes
 from tidewire.doors.openai import OpenAIRoutes
 from tidewire.doors.responses import ResponsesRoutes
+from tidewire.doors.search import SearchRoutes
 from tidewire.doors.sessions import SessionRoutes
 from tidewire.doors.shedding import Shedding
 from tidewire.doors.static import ConsoleRoutes, HealthRoutes
@@ -47,6 +48,7 @@ from tidewire.doors.streaming import Manner, Streaming
 from tidewire.doors.ui import UIRoutes
 from tidewire.doors.websocket import WebSocketDoor
 from tidewire.server.assemble import House
+from tidewire.server.searching import Searching
 from tidewire.server.settings import Settings
 from tidewire.telemetry.metrics import CONTENT_TYPE
 
@@ -221,6 +223,8 @@ def router(house: House) -> tuple[ASGIApp, Shedding]:
         routes.add(path, shape, **handlers)
     for path, handlers in documents.open_routes.items():
         routes.add(path, shape, open_to_all=True, **handlers)
+
+    routes.add("/v1/search", shape, post=SearchRoutes(Searching(house.library)).search)
 
     console = ConsoleRoutes(ASSETS)
     routes.add("/", shape, open_to_all=True, get=console.page)

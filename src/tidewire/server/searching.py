@@ -1,0 +1,68 @@
+"""`doors.search.Searching` over the library."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from tidewire.doors.search import Asked
+from tidewire.retrieval.ranking.recency import PRESETS
+from tidewire.retrieval.search import Found, Query
+from tidewire.server.library import Library
+
+
+class Searching:
+    def __init__(self, library: Library) -> None:
+        self._library = library
+
+    async def find(self, namespace: str, asked: Asked) -> dict[str, Any]:
+        """Passages, best first, and what was done without. took: milliseconds by part."""
+        deadline = None
+        if asked.deadline_ms is not None:
+            deadline = asyncio.get_running_loop().time() + asked.deadline_ms / 1000
+        results = await self._library.search.find(
+            namespace,
+            Query(
+                text=asked.query,
+                limit=asked.limit,
+                groups=frozenset(asked.groups),
+                sources=frozenset(asked.sources),
+                since=asked.since,
+                until=asked.until,
+                recency=PRESETS[asked.recency] if asked.recency is not None else None,
+                deadline=deadline,
+            ),
+        )
+        return {
+            "passages": [_passage(found) for found in results.found],
+            "epoch": results.epoch,
+            "ready": self._library.index.ready,
+            "recency_weight": results.weight,
+            "took_ms": results.took,
+            "notices": results.notices,
+        }
+
+
+def _passage(found: Found) -> dict[str, Any]:
+    """score: of the parts beside it. lexical, dense: None where that list did not hold it."""
+    row = found.row
+    return {
+        "document": row.document,
+        "version": row.version,
+        "title": row.title,
+        "heading": row.heading,
+        "uri": row.uri,
+        "start": row.start,
+        "text": row.text,
+        "published": row.published,
+        "indexed": row.indexed,
+        "expires": row.expires,
+        "score": round(found.score, 4),
+        "parts": {
+            "lexical": found.lexical,
+            "dense": found.dense,
+            "recency": found.recency,
+            "lift": found.lift,
+            "copies": len(found.copies),
+        },
+    }
