@@ -14,7 +14,7 @@ FEW: Final = 20  # streams that tell nothing of the cost of one: what else the p
 # Seconds of the core for one refusal: its connection is accepted, read, answered and closed. 148 us on the machine of the
 # benchmarks. Without it, many refusals would be taken for streams that had become dear, and fewer would be let in.
 REFUSAL: Final = 150e-6
-ROOM: Final = 0.05  # share of the core above the limit that refusals may take
+ROOM: Final = 0.03  # share of the core above the limit that refusals may take
 
 
 class Load:

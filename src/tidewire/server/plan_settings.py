@@ -15,7 +15,7 @@ class Budget(Group, frozen=True):
 
     edge_ms: Annotated[Ms, Meta(description="From the request's head to a request that is understood.")] = 0.0
     queue_ms: Annotated[
-        Ms, Meta(description="From there to the stream's opening: finding its model, opening its log.")
+        Ms, Meta(description="From there until the stream may open: admission, and finding its model.")
     ] = 0.0
     retrieval_ms: Annotated[Ms, Meta(description="Finding passages.")] = 0.0
     connect_ms: Annotated[Ms, Meta(description="Connecting to hosts, all tries together.")] = 0.0

@@ -238,11 +238,7 @@ class Provider(Group, frozen=True):
     first_token_s: Annotated[Seconds, Meta(description="Time until the first token.")] = 60.0
     idle_s: Annotated[Seconds, Meta(description="Longest silence between two tokens.")] = 60.0
     deadline_header: Annotated[
-        str,
-        Meta(
-            max_length=100,
-            description="Header in which the host is told how many milliseconds are left; none: it is not.",
-        ),
+        str, Meta(description="Header in which the host is told how many milliseconds are left; none: it is not.")
     ] = ""
     retries: Annotated[int, Meta(ge=0, le=10, description="More tries, before the first token only.")] = 1
     connections: Annotated[Count, Meta(description="Connections to this host.")] = 2000
