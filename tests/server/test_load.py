@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from tidewire.server.load import FEW, REFUSAL, ROOM, Load
+from tidewire.server.load import FEW, REFUSAL, ROOM, START, Load
 
 
 def taken(*samples: tuple[float, float, float]) -> Load:
-    """samples: share, streams, refusals a second."""
-    load = Load(lambda: 0, lambda: 0)
-    for sample in samples:
-        load.take(*sample)
+    """samples: share, streams, refusals a second; no stream begins."""
+    load = Load(lambda: 0, lambda: 0, lambda: 0)
+    for share, streams, refusals in samples:
+        load.take(share, streams, 0.0, refusals)
     return load
 
 
@@ -41,5 +41,13 @@ def test_a_core_that_is_nearly_full_takes_nobody_whatever_streams_cost():
 
 def test_one_odd_sample_does_not_make_streams_dear():
     load = taken(*[(0.4, 100, 0)] * 20)
-    load.take(0.9, 100, 0)
+    load.take(0.9, 100, 0, 0)
     assert load.cost < 0.005
+
+
+def test_what_beginnings_cost_is_not_taken_for_what_streams_will():
+    load = taken()
+    for n in range(1, 11):  # 300 begin a second, each of them cheap once it runs
+        load.take(0.0005 * 30 * n + 300 * START, 30 * n, 300, 0)
+    assert load.cost == pytest.approx(0.0005)
+    assert load.expected(500) < 0.85

@@ -21,7 +21,7 @@ class Limits(msgspec.Struct, frozen=True):
 
     streams: int = 2000
     memory_bytes: int = 512 * 1024 * 1024
-    busy: float = 0.8
+    busy: float = 0.85
     busy_streams: int = 100
 
 

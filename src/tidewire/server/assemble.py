@@ -99,7 +99,7 @@ async def house(settings: Settings, *, own_port: int, source: Source | None = No
         store = _log(settings)
         metrics = Metrics(store.size)
         lag = LoopLag(metrics.late)
-        load = Load(lambda: desk.open_streams, metrics.refusals.total)
+        load = Load(lambda: desk.open_streams, metrics.started.total, metrics.refusals.total)
         encoders = encoders_of(settings, metrics.encoders)
         stack.push_async_callback(encoders.close)
         if (

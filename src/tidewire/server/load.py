@@ -14,15 +14,19 @@ FEW: Final = 20  # streams that tell nothing of the cost of one: what else the p
 # Seconds of the core for one refusal: its connection is accepted, read, answered and closed. 148 us on the machine of the
 # benchmarks. Without it, many refusals would be taken for streams that had become dear, and fewer would be let in.
 REFUSAL: Final = 150e-6
+# And for the beginning of a stream. While many begin, what they take for it says nothing of what they will take.
+START: Final = 500e-6
 ROOM: Final = 0.03  # share of the core above the limit that refusals may take
 
 
 class Load:
-    """streams: how many are open now. refusals: how many there have been so far."""
+    """streams: how many are open now. starts, refusals: how many there have been so far."""
 
-    def __init__(self, streams: Callable[[], int], refusals: Callable[[], int]) -> None:
+    def __init__(self, streams: Callable[[], int], starts: Callable[[], int], refusals: Callable[[], int]) -> None:
         self._streams = streams
+        self._starts = starts
         self._refusals = refusals
+        self._started = 0
         self._open = 0
         self._refused = 0
         self._handle: asyncio.TimerHandle | None = None
@@ -52,20 +56,26 @@ class Load:
         """
         return max(self._spent + (streams - self._on) * self.cost, self.share - ROOM)
 
-    def take(self, share: float, streams: float, refusals: float) -> None:
-        """One sample: the share used while so many streams were open on average, and so many were refused a second."""
+    def take(self, share: float, streams: float, starts: float, refusals: float) -> None:
+        """One sample: the share used while so many streams were open on average; how many began and were refused a second."""
         spent = max(0.0, share - refusals * REFUSAL)
         self.share += WEIGHT * (share - self.share)
         self._spent += WEIGHT * (spent - self._spent)
         self._on += WEIGHT * (streams - self._on)
         if streams >= FEW:
             self._squares = MEMORY * self._squares + streams * streams
-            self._products = MEMORY * self._products + streams * spent
+            self._products = MEMORY * self._products + streams * max(0.0, spent - starts * START)
 
     def _sample(self) -> None:
         wall, used = time.monotonic(), time.process_time()
-        streams, refused = self._streams(), self._refusals()
+        streams, started, refused = self._streams(), self._starts(), self._refusals()
         seconds = max(wall - self._wall, 1e-6)
-        self.take((used - self._used) / seconds, (self._open + streams) / 2, (refused - self._refused) / seconds)
-        self._wall, self._used, self._open, self._refused = wall, used, streams, refused
+        self.take(
+            (used - self._used) / seconds,
+            (self._open + streams) / 2,
+            (started - self._started) / seconds,
+            (refused - self._refused) / seconds,
+        )
+        self._wall, self._used, self._open = wall, used, streams
+        self._started, self._refused = started, refused
         self._handle = self._loop.call_later(INTERVAL, self._sample)

@@ -74,7 +74,7 @@ class Limits(Group, frozen=True):
     busy: Annotated[
         float,
         Meta(gt=0, le=10, description="New streams get 429 above this share of one core's time; 1 or more: never."),
-    ] = 0.8
+    ] = 0.85
     busy_streams: Annotated[Count, Meta(description="Open streams below which limits.busy does not apply.")] = 100
 
 
