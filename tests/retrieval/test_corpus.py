@@ -127,3 +127,21 @@ async def test_what_is_deleted_is_gone_from_the_files(library, tmp_path):
     await library.store.remove("acme", ["a.md", "never.md"])
     await library.store.compact()
     assert b"xylophon" not in await asyncio.to_thread(stored)
+
+
+class StillLoading:
+    name = "slow@1"
+    dimensions = 3
+
+    async def encode(self, texts, *, query=False, deadline=None):
+        await asyncio.sleep(3600)
+
+    async def close(self):
+        """Nothing."""
+
+
+async def test_a_model_that_is_still_being_loaded_keeps_no_answer_waiting(library, monkeypatch):
+    await put(library, document("the heron waits"))
+    monkeypatch.setattr(library.search, "encoder", StillLoading())
+    async with asyncio.timeout(10):
+        assert await found(library, "heron") == ["the heron waits"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Final
 
@@ -9,6 +10,7 @@ from tidewire.core.ports import Passage
 from tidewire.retrieval.engines.memory import MemoryIndex
 from tidewire.retrieval.search import Found, Query, Search
 
+PATIENCE: Final = 0.1  # seconds for the meaning of a question: a model that is still being loaded is done without
 FILLING: Final = 5.0  # seconds that a question waits for an index that has only just begun to be filled
 
 
@@ -23,7 +25,10 @@ class Corpus:
         if limit < 1:
             return []
         await self._index.filled(FILLING)
-        results = await self._search.find(namespace, Query(text=query, limit=limit, per_document=limit))
+        deadline = asyncio.get_running_loop().time() + PATIENCE
+        results = await self._search.find(
+            namespace, Query(text=query, limit=limit, per_document=limit, deadline=deadline)
+        )
         return [passage(found) for found in results.found]
 
     async def rarity(self, namespace: str, terms: Sequence[str]) -> dict[str, float]:
