@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, TypeVar, cast
 from urllib.parse import parse_qs, unquote
 
 import asyncpg
 
 from tidewire.core.errors import InternalError, SettingsError
-from tidewire.retrieval.ports import Change, Document, Known, Receipt, Row, Vector
+from tidewire.retrieval.stores.calls import Calls
 from tidewire.retrieval.stores.postgres_reading import Reading
 from tidewire.retrieval.stores.postgres_tables import SCHEMA_NAME, prepare
 from tidewire.retrieval.stores.postgres_writing import CHANNEL, Writing
@@ -64,7 +63,7 @@ class _Job:
                 self.done.set_result(self.result)
 
 
-class PostgresStore:
+class PostgresStore(Calls):
     """A `retrieval.ports.Store` in the schema "tidewire" of a database. url: postgres://…; TLS as its sslmode says.
 
     clock: Unix seconds.
@@ -72,13 +71,10 @@ class PostgresStore:
 
     def __init__(self, url: str, clock: Callable[[], float] = time.time) -> None:
         self._url = url
-        self._clock = clock
+        super().__init__(clock)
         self._pool: Any = None
         self._jobs: deque[_Job] = deque()
         self._writer: asyncio.Task[None] | None = None
-        self._watch: asyncio.Task[None] | None = None
-        self._wakes: list[Callable[[], None]] = []
-        self._known_encoders: set[str] = set()
 
     async def start(self) -> None:
         try:
@@ -112,95 +108,8 @@ class PostgresStore:
                 self._pool.terminate()
             self._pool = None
 
-    async def put(self, namespace: str, documents: Sequence[Document]) -> list[Receipt]:
-        return await self._do(lambda writing: writing.put(namespace, documents, self._clock()), wake=True)
-
-    async def remove(self, namespace: str, locations: Sequence[str]) -> list[Receipt]:
-        return await self._do(lambda writing: writing.remove(namespace, locations), wake=True)
-
-    async def drop(self, namespace: str) -> int:
-        return await self._do(lambda writing: writing.drop(namespace), wake=True)
-
-    async def expire(self, now: float, limit: int = 500) -> int:
-        return await self._do(lambda writing: writing.expire(now, limit), wake=True)
-
     async def compact(self) -> None:
         """Nothing to do: Postgres clears what was deleted by its own vacuum, in its own time."""
-
-    async def namespaces(self) -> list[str]:
-        return await self._read(Reading.namespaces)
-
-    async def epoch(self, namespace: str) -> int:
-        return await self._read(lambda reading: reading.epoch(namespace))
-
-    async def documents(
-        self, namespace: str, *, after: str = "", limit: int = 100, source: str | None = None, like: str = ""
-    ) -> list[Known]:
-        return await self._read(lambda reading: reading.documents(namespace, after, limit, source, like))
-
-    async def count(self, namespace: str) -> tuple[int, int, int]:
-        return await self._read(lambda reading: reading.count(namespace))
-
-    async def known(self, namespace: str, locations: Sequence[str]) -> dict[str, Known]:
-        return await self._read(lambda reading: reading.known(namespace, locations))
-
-    async def document(self, namespace: str, document: str) -> tuple[Known, str] | None:
-        return await self._read(lambda reading: reading.document(namespace, document))
-
-    async def fetch(self, namespace: str, chunks: Sequence[int]) -> dict[int, Row]:
-        return await self._read(lambda reading: reading.fetch(namespace, chunks))
-
-    async def changes(self, after: int, limit: int = 1000) -> list[Change]:
-        return await self._read(lambda reading: reading.changes(after, limit))
-
-    async def seq(self) -> int:
-        return await self._read(Reading.seq)
-
-    def listen(self, wake: Callable[[], None]) -> Callable[[], None]:
-        self._wakes.append(wake)
-        if self._watch is None:
-            self._watch = asyncio.get_running_loop().create_task(self._hear())
-
-        def stop() -> None:
-            if wake in self._wakes:
-                self._wakes.remove(wake)
-
-        return stop
-
-    async def rows(self, namespace: str | None = None, batch: int = 2000) -> AsyncIterator[list[tuple[str, Row]]]:
-        after = 0
-        while found := await self._read(functools.partial(Reading.rows, namespace=namespace, after=after, limit=batch)):
-            yield found
-            after = found[-1][1].chunk
-
-    async def vectors(self, encoder: str, batch: int = 5000) -> AsyncIterator[list[tuple[int, Vector]]]:
-        after = 0
-        while found := await self._read(functools.partial(Reading.vectors, encoder=encoder, after=after, limit=batch)):
-            yield found
-            after = found[-1][0]
-
-    async def vectors_of(self, encoder: str, chunks: Sequence[int]) -> dict[int, Vector]:
-        return await self._read(lambda reading: reading.vectors_of(encoder, chunks))
-
-    async def pending(self, encoder: str, limit: int) -> list[tuple[int, str]]:
-        if encoder not in self._known_encoders:
-            if not await self._read(lambda reading: reading.knows(encoder)):
-                await self._do(lambda writing: writing.know(encoder))
-            self._known_encoders.add(encoder)
-        return await self._read(lambda reading: reading.pending(encoder, limit))
-
-    async def add_vectors(self, encoder: str, vectors: Sequence[tuple[int, Vector]]) -> None:
-        await self._do(lambda writing: writing.add_vectors(encoder, vectors), wake=True)
-
-    async def forget_encoder(self, encoder: str) -> int:
-        self._known_encoders.discard(encoder)
-        return await self._do(lambda writing: writing.forget_encoder(encoder))
-
-    async def note(self, name: str) -> str | None:
-        return await self._read(lambda reading: reading.note(name, self._clock()))
-
-    async def set_note(self, name: str, value: str | None, *, expires: float | None = None) -> None:
-        await self._do(lambda writing: writing.set_note(name, value, expires))
 
     # Connections
 
@@ -218,19 +127,19 @@ class PostgresStore:
             },
         }
 
-    async def _read(self, look: Callable[[Reading], Awaitable[T]]) -> T:
+    async def _read(self, look: Callable[[Any], T | Awaitable[T]]) -> T:
         for again in (True, False):
             try:
                 async with self._pool.acquire(timeout=CONNECT_S) as db:
-                    return await look(Reading(db))
+                    return await cast("Callable[[Reading], Awaitable[T]]", look)(Reading(db))
             except _FAULT as error:
                 if not (again and isinstance(error, _AWAY)):  # a connection that was cut meanwhile is tried anew once
                     raise InternalError(f"the documents cannot be read now ({self._said(error)})") from error
         raise AssertionError("unreachable")
 
-    async def _do(self, work: Callable[[Writing], Awaitable[T]], *, wake: bool = False) -> T:
+    async def _do(self, work: Callable[[Any], T | Awaitable[T]], *, wake: bool = False) -> T:
         """The result, once it is committed."""
-        job = _Job(work)
+        job = _Job(cast("Callable[[Writing], Awaitable[T]]", work))
         self._jobs.append(job)
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write())
@@ -300,11 +209,7 @@ class PostgresStore:
 
     # Hearing of changes
 
-    def _wake(self) -> None:
-        for wake in tuple(self._wakes):
-            wake()
-
-    async def _hear(self) -> None:
+    async def _heed(self) -> None:
         wait, most = BACK
         while True:
             try:

@@ -7,18 +7,17 @@ that fails takes nobody else's with it.
 from __future__ import annotations
 
 import asyncio
-import functools
 import queue
 import sqlite3
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from tidewire.core.errors import InternalError, SettingsError
-from tidewire.retrieval.ports import Change, Document, Known, Receipt, Row, Vector
+from tidewire.retrieval.stores.calls import Calls
 from tidewire.retrieval.stores.sqlite_reading import Reading
 from tidewire.retrieval.stores.sqlite_tables import opened, prepare
 from tidewire.retrieval.stores.sqlite_writing import Writing
@@ -51,19 +50,16 @@ class _Job:
             self.done.set_result(self.result)
 
 
-class SqliteStore:
+class SqliteStore(Calls):
     """A `retrieval.ports.Store` in one file. clock: Unix seconds."""
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
         self._path = path
-        self._clock = clock
+        super().__init__(clock)
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="documents-reader")
         self._reading: Reading
-        self._wakes: list[Callable[[], None]] = []
-        self._watch: asyncio.Task[None] | None = None
-        self._known_encoders: set[str] = set()
 
     async def start(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -95,18 +91,6 @@ class SqliteStore:
             await self._read(lambda reading: reading._db.close())  # noqa: SLF001 - on the thread that it belongs to
         self._reader.shutdown()
 
-    async def put(self, namespace: str, documents: Sequence[Document]) -> list[Receipt]:
-        return await self._do(lambda writing: writing.put(namespace, documents, self._clock()), wake=True)
-
-    async def remove(self, namespace: str, locations: Sequence[str]) -> list[Receipt]:
-        return await self._do(lambda writing: writing.remove(namespace, locations), wake=True)
-
-    async def drop(self, namespace: str) -> int:
-        return await self._do(lambda writing: writing.drop(namespace), wake=True)
-
-    async def expire(self, now: float, limit: int = 500) -> int:
-        return await self._do(lambda writing: writing.expire(now, limit), wake=True)
-
     async def compact(self) -> None:
         """The pages of what was deleted are zero already; this clears the write-ahead log, where their old state may stand."""
 
@@ -114,81 +98,6 @@ class SqliteStore:
             writing.checkpoint = True
 
         await self._do(clear)
-
-    async def namespaces(self) -> list[str]:
-        return await self._read(Reading.namespaces)
-
-    async def epoch(self, namespace: str) -> int:
-        return await self._read(lambda reading: reading.epoch(namespace))
-
-    async def documents(
-        self, namespace: str, *, after: str = "", limit: int = 100, source: str | None = None, like: str = ""
-    ) -> list[Known]:
-        return await self._read(lambda reading: reading.documents(namespace, after, limit, source, like))
-
-    async def count(self, namespace: str) -> tuple[int, int, int]:
-        return await self._read(lambda reading: reading.count(namespace))
-
-    async def known(self, namespace: str, locations: Sequence[str]) -> dict[str, Known]:
-        return await self._read(lambda reading: reading.known(namespace, locations))
-
-    async def document(self, namespace: str, document: str) -> tuple[Known, str] | None:
-        return await self._read(lambda reading: reading.document(namespace, document))
-
-    async def fetch(self, namespace: str, chunks: Sequence[int]) -> dict[int, Row]:
-        return await self._read(lambda reading: reading.fetch(namespace, chunks))
-
-    async def changes(self, after: int, limit: int = 1000) -> list[Change]:
-        return await self._read(lambda reading: reading.changes(after, limit))
-
-    async def seq(self) -> int:
-        return await self._read(Reading.seq)
-
-    def listen(self, wake: Callable[[], None]) -> Callable[[], None]:
-        self._wakes.append(wake)
-        if self._watch is None:
-            self._watch = asyncio.get_running_loop().create_task(self._look())
-
-        def stop() -> None:
-            if wake in self._wakes:
-                self._wakes.remove(wake)
-
-        return stop
-
-    async def rows(self, namespace: str | None = None, batch: int = 2000) -> AsyncIterator[list[tuple[str, Row]]]:
-        after = 0
-        while found := await self._read(functools.partial(Reading.rows, namespace=namespace, after=after, limit=batch)):
-            yield found
-            after = found[-1][1].chunk
-
-    async def vectors(self, encoder: str, batch: int = 5000) -> AsyncIterator[list[tuple[int, Vector]]]:
-        after = 0
-        while found := await self._read(functools.partial(Reading.vectors, encoder=encoder, after=after, limit=batch)):
-            yield found
-            after = found[-1][0]
-
-    async def vectors_of(self, encoder: str, chunks: Sequence[int]) -> dict[int, Vector]:
-        return await self._read(lambda reading: reading.vectors_of(encoder, chunks))
-
-    async def pending(self, encoder: str, limit: int) -> list[tuple[int, str]]:
-        if encoder not in self._known_encoders:
-            if not await self._read(lambda reading: reading.knows(encoder)):
-                await self._do(lambda writing: writing.know(encoder))
-            self._known_encoders.add(encoder)
-        return await self._read(lambda reading: reading.pending(encoder, limit))
-
-    async def add_vectors(self, encoder: str, vectors: Sequence[tuple[int, Vector]]) -> None:
-        await self._do(lambda writing: writing.add_vectors(encoder, vectors), wake=True)
-
-    async def forget_encoder(self, encoder: str) -> int:
-        self._known_encoders.discard(encoder)
-        return await self._do(lambda writing: writing.forget_encoder(encoder))
-
-    async def note(self, name: str) -> str | None:
-        return await self._read(lambda reading: reading.note(name, self._clock()))
-
-    async def set_note(self, name: str, value: str | None, *, expires: float | None = None) -> None:
-        await self._do(lambda writing: writing.set_note(name, value, expires))
 
     # Threads
 
@@ -203,10 +112,10 @@ class SqliteStore:
             raise
         return db
 
-    async def _read(self, look: Callable[[Reading], T]) -> T:
-        return await self._loop.run_in_executor(self._reader, lambda: look(self._reading))
+    async def _read(self, look: Callable[[Any], T | Awaitable[T]]) -> T:
+        return await self._loop.run_in_executor(self._reader, cast("Callable[[Reading], T]", look), self._reading)
 
-    async def _do(self, work: Callable[[Writing], T], *, wake: bool = False) -> T:
+    async def _do(self, work: Callable[[Any], T | Awaitable[T]], *, wake: bool = False) -> T:
         """The result, once it is committed."""
         job = _Job(work, self._loop)
         self._jobs.put(job)
@@ -253,16 +162,12 @@ class SqliteStore:
         for job in jobs:
             job.tell()
 
-    def _wake(self) -> None:
-        for wake in tuple(self._wakes):
-            wake()
-
-    async def _look(self) -> None:
+    async def _heed(self) -> None:
         """What another process has put is found as well."""
-        seen = await self._read(Reading.touched)
+        seen: int = await self._read(Reading.touched)
         while True:
             await asyncio.sleep(LOOK)
-            now = await self._read(Reading.touched)
+            now: int = await self._read(Reading.touched)
             if now != seen:
                 seen = now
                 self._wake()

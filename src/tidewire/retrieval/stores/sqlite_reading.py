@@ -69,8 +69,8 @@ class Reading:
 
     def known(self, namespace: str, locations: Sequence[str]) -> dict[str, Known]:
         out: dict[str, Known] = {}
-        for some in _few(locations):
-            for row in self._db.execute(f"{_KNOWN} AND d.location IN ({_marks(some)})", (namespace, *some)):
+        for some in few(locations):
+            for row in self._db.execute(f"{_KNOWN} AND d.location IN ({marks(some)})", (namespace, *some)):
                 out[row[1]] = known_of(row)
         return out
 
@@ -86,9 +86,9 @@ class Reading:
 
     def fetch(self, namespace: str, chunks: Sequence[int]) -> dict[int, Row]:
         out: dict[int, Row] = {}
-        for some in _few(chunks):
+        for some in few(chunks):
             for _, *row in self._db.execute(
-                f"{_ROWS} WHERE n.name = ? AND c.id IN ({_marks(some)})", (namespace, *some)
+                f"{_ROWS} WHERE n.name = ? AND c.id IN ({marks(some)})", (namespace, *some)
             ):
                 out[row[0]] = row_of(row)
         return out
@@ -116,10 +116,10 @@ class Reading:
 
     def vectors_of(self, encoder: str, chunks: Sequence[int]) -> dict[int, Vector]:
         out: dict[int, Vector] = {}
-        for some in _few(chunks):
+        for some in few(chunks):
             for chunk, data, scale in self._db.execute(
                 "SELECT c.id, v.data, v.scale FROM encoders e CROSS JOIN chunks c"  # noqa: S608 - question marks
-                f" CROSS JOIN vectors v ON v.encoder = e.id AND v.digest = c.digest WHERE e.name = ? AND c.id IN ({_marks(some)})",
+                f" CROSS JOIN vectors v ON v.encoder = e.id AND v.digest = c.digest WHERE e.name = ? AND c.id IN ({marks(some)})",
                 (encoder, *some),
             ):
                 out[chunk] = Vector(data, scale)
@@ -191,9 +191,9 @@ def row_of(row: Sequence[Any]) -> Row:
     )
 
 
-def _few(many: Sequence[T]) -> Iterable[Sequence[T]]:
+def few(many: Sequence[T]) -> Iterable[Sequence[T]]:
     return (many[n : n + FEW] for n in range(0, len(many), FEW))
 
 
-def _marks(some: Sequence[object]) -> str:
+def marks(some: Sequence[object]) -> str:
     return ",".join("?" * len(some))

@@ -6,15 +6,14 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal
 
 import msgspec
 
 from tidewire.retrieval.ports import Change, Document, Receipt, Vector
+from tidewire.retrieval.stores.sqlite_reading import few, marks
 
-T = TypeVar("T")
 KEPT: Final = 10_000  # changes that an index may be behind before it is made anew
-FEW: Final = 500  # parameters of one statement
 
 
 class Writing:
@@ -198,10 +197,10 @@ class Writing:
             ).lastrowid
             assert added is not None
             chunks.append(added)
-        for some in _few(chunks):
+        for some in few(chunks):
             self._db.execute(
                 "INSERT INTO waiting (encoder, chunk) SELECT e.id, c.id FROM encoders e, chunks c"  # noqa: S608 - question marks
-                f" WHERE c.id IN ({_marks(some)})"
+                f" WHERE c.id IN ({marks(some)})"
                 " AND NOT EXISTS (SELECT 1 FROM vectors v WHERE v.encoder = e.id AND v.digest = c.digest)",
                 some,
             )
@@ -210,10 +209,10 @@ class Writing:
     def _vectored(self, document: Document) -> int:
         """How many of its chunks have a vector already."""
         rows = 0
-        for some in _few([c.digest for c in document.chunks]):
+        for some in few([c.digest for c in document.chunks]):
             have = self._db.execute(
                 "SELECT DISTINCT v.digest FROM encoders e CROSS JOIN vectors v ON v.encoder = e.id"  # noqa: S608 - question marks
-                f" WHERE v.digest IN ({_marks(some)})",
+                f" WHERE v.digest IN ({marks(some)})",
                 some,
             )
             found = {digest for (digest,) in have}
@@ -225,8 +224,8 @@ class Writing:
         rows = self._db.execute("SELECT id, digest FROM chunks WHERE document = ?", (document,)).fetchall()
         self._loose.update(digest for _, digest in rows)
         chunks = [chunk for chunk, _ in rows]
-        for some in _few(chunks):
-            self._db.execute(f"DELETE FROM waiting WHERE chunk IN ({_marks(some)})", some)  # noqa: S608
+        for some in few(chunks):
+            self._db.execute(f"DELETE FROM waiting WHERE chunk IN ({marks(some)})", some)  # noqa: S608
         self._db.execute("DELETE FROM chunks WHERE document = ?", (document,))
         self._db.execute("DELETE FROM documents WHERE id = ?", (document,))
         return chunks
@@ -271,11 +270,3 @@ def public_id(namespace: str, location: str) -> str:
 def signed(bits: int) -> int:
     """64 bits as SQLite keeps them."""
     return bits - (1 << 64) if bits >= 1 << 63 else bits
-
-
-def _few(many: Sequence[T]) -> Iterable[Sequence[T]]:
-    return (many[n : n + FEW] for n in range(0, len(many), FEW))
-
-
-def _marks(some: Sequence[object]) -> str:
-    return ",".join("?" * len(some))
