@@ -40,6 +40,11 @@ def alive(pid):
         return False
 
 
+def until_gone(pid):
+    while alive(pid):
+        time.sleep(0.01)
+
+
 async def test_a_banner_and_a_tool_with_an_invalid_schema_cost_nothing_else(caplog):
     async with faulty("none") as server:
         assert list(named(server)) == ["go"]
@@ -69,6 +74,14 @@ async def test_calls_that_run_when_the_process_is_killed_all_end():
         for result in await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 10):
             assert isinstance(result, ToolFault)
             assert "by signal 9" in str(result)
+
+
+async def test_a_call_into_the_pipe_of_a_killed_process_says_how_it_ended():
+    async with faulty("never") as server:
+        os.kill(server.pid, 9)
+        await asyncio.to_thread(until_gone, server.pid)  # the loop has heard next to nothing: the pipe may tell first
+        with pytest.raises(ToolFault, match="by signal 9"):
+            await go(server)
 
 
 async def test_a_call_that_is_never_answered_ends_with_its_time():

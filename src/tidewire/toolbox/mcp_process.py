@@ -188,6 +188,7 @@ class ServerProcess:
                 process.stdin.write(sent.message.model_dump_json(by_alias=True, exclude_unset=True).encode() + b"\n")
                 await process.stdin.drain()
         except (OSError, RuntimeError, anyio.ClosedResourceError):
+            await self._gone(process, CODE)  # a process that died says more by its code than by its pipe
             self._end(f"it closed its input{_code(process)}")
 
     async def _listen(self, process: Process) -> None:
