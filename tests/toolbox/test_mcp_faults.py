@@ -192,7 +192,8 @@ async def test_nobody_at_the_url_is_said_and_tried_again(caplog):
     server = McpTools("far", Remote("http://127.0.0.1:9/mcp"))
     await server.start()
     try:
-        assert "the tool server far is not running: there is no connection to it (ConnectError)" in caplog.text
+        said = "the tool server far is not running: there is no connection to it (ConnectError)"
+        await until(lambda: said in caplog.text)
         assert server.tools() == []
     finally:
         await server.close()
