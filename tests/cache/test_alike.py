@@ -77,7 +77,7 @@ async def test_everything_else_has_to_be_equal():
     for more in ({"tenant": "other"}, {"model": "n"}, {"stop": ["x"]}, {"tools": []} | {"max_tokens": 5}):
         await one.ask("what is it", **more)
     assert one.asked == 5
-    one.knowledge["default"] = "2"
+    one.version = "2"
     await one.ask("what is it")
     assert one.asked == 6
 

@@ -8,7 +8,7 @@ import pytest
 
 from tidewire.cache.flight import HELD, Flights, Shared
 from tidewire.core.errors import UpstreamError
-from tidewire.core.events import Attempt, Delta, Finish, PartEnded, PartStarted, Span, Timing, Usage
+from tidewire.core.events import Attempt, Delta, Finish, PartEnded, PartStarted, Progress, Span, Timing, Usage
 from workshop import in_virtual_time, question
 
 
@@ -251,3 +251,17 @@ async def test_who_wants_no_answer_of_others_asks_alone():
     provider = shared(host)
     await asyncio.gather(ask(provider, Cup()), ask(provider, Cup(), reuse=Reuse.parse("no-cache")))
     assert host.asked == 2
+
+
+@in_virtual_time
+async def test_nobody_joins_an_answer_that_has_begun_to_search_documents():
+    class Searching(Host):
+        async def answer(self, request, sink):
+            await asyncio.sleep(1.0)
+            sink.feed([Progress(stage="retrieving")])
+            await super().answer(request, sink)
+
+    host = Searching()
+    provider = shared(host)
+    await asyncio.gather(*(ask(provider, Cup(), after=after) for after in (0, 0.5, 1.25)))
+    assert host.asked == 2, "who asked before the search shares it; who asked after it does not"

@@ -21,9 +21,7 @@ ALL = Cache(answers="all", coalesce=True)
 
 def caching(settings=None, tables=({}, {}), **more):
     held = [tables]
-    made = Caching(
-        settings or Settings(cache=ALL), tables=lambda: held[0], knowledge=lambda tenant: "", meter=Metrics(), **more
-    )
+    made = Caching(settings or Settings(cache=ALL), tables=lambda: held[0], meter=Metrics(), **more)
     return made, held
 
 

@@ -224,14 +224,14 @@ class World:
         cache = Cache(
             MemoryShelf(1 << 20, self.own.choice([1.0, 60.0]), clock),
             Rules(answers="all", pace=self.own.choice([0.0, 50.0, "original"])),
-            basis=lambda answerer, request: Basis(answerer, "", ""),
+            basis=lambda answerer, request: Basis(answerer, ""),
             meter=Unmetered(),
             now=clock,
             clock=clock,
         )
 
         def around(provider: Any) -> Any:
-            basis = Basis(provider.name, "", "")
+            basis = Basis(provider.name, "")
             if "coalesce" in self.wrapped:
                 provider = Shared(provider, flights, lambda request: key(request, basis))
             return Cached(provider, cache) if "cache" in self.wrapped else provider

@@ -2,7 +2,8 @@
 
 The host is asked in a task of its own, so that no client's leaving ends the answer of another. Each rider gets the events from
 the first on, then live; its own stream's log is its buffer, and nothing is queued here. What the flight itself remembers is
-for those who join later, and is bounded: an answer that has grown beyond it takes no more riders.
+for those who join later, and is bounded: an answer that has grown beyond it takes no more riders. Nor does one that has begun to
+search documents by itself: who asks after a document was deleted may not hear what was found before.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Final
 
 import msgspec
 
+from tidewire.cache.kept import searches
 from tidewire.core.errors import TidewireError
 from tidewire.core.events import Attempt, Blob, Delta, Event, Finish, Timing, Usage
 from tidewire.core.meter import CacheMeter
@@ -96,7 +98,7 @@ class Flight:
         self._flights = flights
         self._riders: list[_Rider] = []
         self._payer: _Rider | None = None  # when it spoke last
-        self._heard: list[Event] | None = []  # None: too long to be joined
+        self._heard: list[Event] | None = []  # None: no longer to be joined
         self._size = 0
         self._tokens = 0
         self._attempt: Attempt | None = None
@@ -199,7 +201,7 @@ class Flight:
         assert self._heard is not None
         self._heard.extend(events)
         self._size += sum(map(_weight, events))
-        if self._size > HELD:
+        if self._size > HELD or any(map(searches, events)):
             self._heard = None
             self._flights.forget(self)
 

@@ -63,15 +63,10 @@ _encode = msgspec.msgpack.Encoder(order="deterministic").encode
 
 
 class Basis(msgspec.Struct, frozen=True, array_like=True):
-    """What an answer depends on beside its request.
-
-    answerer: the provider or route. version: of the settings and routes that shape its answers. knowledge: of the documents that
-    the tenant's answers are made from.
-    """
+    """What an answer depends on beside its request. answerer: the provider or route. version: of the settings and routes that shape it."""
 
     answerer: str
     version: str
-    knowledge: str
 
 
 def key(request: Request, basis: Basis, *, user: str = "", timed: bool = False, question: bool = True) -> bytes | None:

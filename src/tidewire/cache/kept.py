@@ -142,6 +142,9 @@ class Recorder:
                 self._size += 32 + len(event.text)
                 kept.append(Delta(part=event.part, text=event.text))
                 continue
+            if searches(event):
+                self._beats = None  # made of documents that this room knows nothing of
+                return
             if isinstance(event, UNKEPT):
                 if isinstance(event, Attempt):
                     self._attempt = event
@@ -166,6 +169,11 @@ class Recorder:
             if self._first is None:
                 self._first = now
             self._beats.append(Beat(round((now - self._first) * 1000), kept))
+
+
+def searches(event: Event) -> bool:
+    """Whether the answer is about to look into documents by itself: what it finds may be gone or out of date a moment later."""
+    return isinstance(event, Progress) and event.stage == "retrieving"
 
 
 async def replay(answer: Answer, sink: Sink, *, pace: Pace, age: float) -> None:

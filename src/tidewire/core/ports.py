@@ -235,7 +235,11 @@ class Dialect(Protocol):
 
 
 class Retriever(Protocol):
-    """Finds passages. namespace: required, the tenant's."""
+    """Finds passages. namespace: required, the tenant's.
+
+    A provider that asks one feeds a Progress of the stage `retrieving` before it does: by that, caches know answers that are not
+    to be kept or shared.
+    """
 
     async def search(self, namespace: str, query: str, limit: int) -> Sequence[Passage]: ...
 

@@ -25,17 +25,19 @@ from tidewire.retrieval.search import Found, Query, Search
 NOTHING: Final = "retrieval_nothing"
 LATE: Final = "retrieval_late"
 FAILED: Final = "retrieval_failed"
-_SECRET: Final = os.urandom(
-    32
-)  # of this process: marks made with it are the same for the same passages, and nobody's guess
+_SECRET: Final = os.urandom(32)
 
 
 class Terms(msgspec.Struct, frozen=True):
-    """passages: most that are given to the model. within: seconds until it is asked without them. characters: of all passages."""
+    """passages: most that are given to the model. within: seconds until it is asked without them. characters: of all passages.
+
+    secret: what marks are made with, so that they are nobody's guess; as long as it is the same, so are the marks of the same passages.
+    """
 
     passages: int = 6
     within: float = 0.3
     characters: int = 12_000
+    secret: bytes = _SECRET
 
 
 class Grounded:
@@ -58,7 +60,7 @@ class Grounded:
         def cite(n: int, part: int, start: int, end: int) -> Citation | None:
             return _citation(found[n - 1], part, start, end, now) if 1 <= n <= len(found) else None
 
-        await self._inner.answer(given(request, found), _Citing(sink, Markers(cite)))
+        await self._inner.answer(given(request, found, self._terms.secret), _Citing(sink, Markers(cite)))
 
     async def models(self) -> Sequence[ModelInfo]:
         return await self._inner.models()
@@ -95,20 +97,20 @@ class Grounded:
         return found
 
 
-def given(request: Request, found: Sequence[Found]) -> Request:
+def given(request: Request, found: Sequence[Found], secret: bytes) -> Request:
     """The request with the passages at the head of its last question: there, no host minds them, and tool results stay behind."""
     messages = list(request.messages)
     at = max(n for n, message in enumerate(messages) if message.role == "user")
     asked = messages[at]
-    content = [Text(prompt(found)), *asked.content]
+    content = [Text(prompt(found, secret)), *asked.content]
     messages[at] = Message(role="user", content=content, name=asked.name, kept=True)
     return msgspec.structs.replace(request, messages=messages)
 
 
-def prompt(found: Sequence[Found]) -> str:
+def prompt(found: Sequence[Found], secret: bytes = _SECRET) -> str:
     """The passages between their marks. The mark is made from all of them, so that none of them can hold it."""
     bodies = [f"{_line(_titled(one))}\n{one.row.text}" for one in found]
-    mark = hashlib.blake2b("\0".join(bodies).encode("utf-8", "replace"), key=_SECRET, digest_size=12).hexdigest()
+    mark = hashlib.blake2b("\0".join(bodies).encode("utf-8", "replace"), key=secret, digest_size=12).hexdigest()
     passages = "\n".join(f"--- {mark} passage [{n}]\n{body}" for n, body in enumerate(bodies, 1))
     return (
         f"Below, between the lines that begin with --- {mark}, are passages of documents that were found for the question after them. "

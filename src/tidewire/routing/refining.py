@@ -78,7 +78,7 @@ class Better(Heard):
                 if event.kind == "text":
                     self._texts.add(event.part)
                 self._called = self._called or event.kind == "tool_call"
-            elif isinstance(event, Attempt):
+            elif isinstance(event, Attempt) or (isinstance(event, Progress) and event.stage == "retrieving"):
                 out.append(event)
             elif isinstance(event, Finish):
                 self._finish = event

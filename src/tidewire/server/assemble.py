@@ -28,7 +28,7 @@ from tidewire.server.catalogue import Catalogue
 from tidewire.server.context import context_steps
 from tidewire.server.documents import Documents, running
 from tidewire.server.encoders import build as encoders_of
-from tidewire.server.grounding import Grounding
+from tidewire.server.grounding import Grounding, mark_secret
 from tidewire.server.hosts import hosted, keys, spoken
 from tidewire.server.kinds import KINDS, Parts
 from tidewire.server.library import Library, NoDocuments, library_of
@@ -123,16 +123,14 @@ async def house(settings: Settings, *, own_port: int, source: Source | None = No
         caching = Caching(
             settings,
             tables=lambda: book.tables,
-            knowledge=lambda tenant: str(library.index.epoch(tenant)),
             meter=metrics,
             encoder=encoders.encoder,
         )
         stack.push_async_callback(caching.close)
         metrics.cache_size = lambda: caching.shelf.size
         tools = await stack.enter_async_context(toolbox(settings, metrics))
-        grounding = Grounding(
-            settings.retrieval, library.search
-        )  # outside the cache: answers are kept by the passages they saw
+        # outside the cache: answers are kept by the passages they saw
+        grounding = Grounding(settings.retrieval, library.search, await mark_secret(library.store))
         arranged = Arrangement(
             catalogue, routes=lambda: book.current, wrappers=[caching.around, grounding.around], tools=tools
         )

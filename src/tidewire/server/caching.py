@@ -50,24 +50,19 @@ SHAPELESS: Final = frozenset(
 
 
 class Caching:
-    """tables: the routes and cascades in force. knowledge: of a tenant, a word that changes whenever the documents it is answered from do.
-
-    Raises SettingsError for a semantic cache without an encoder.
-    """
+    """tables: the routes and cascades in force. Raises SettingsError for a semantic cache without an encoder."""
 
     def __init__(
         self,
         settings: Settings,
         *,
         tables: Callable[[], Tables],
-        knowledge: Callable[[str], str],
         meter: CacheMeter,
         encoder: Encoder | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         given = settings.cache
         self._tables = tables
-        self._knowledge = knowledge
         self._seen: Tables | None = None
         self._version = ""
         self._prices: dict[str, Candidate] = {}
@@ -132,7 +127,7 @@ class Caching:
 
     def _basis(self, answerer: str, request: Request) -> Basis:
         self._look()
-        return Basis(answerer, self._version, self._knowledge(request.tenant))
+        return Basis(answerer, self._version)
 
     def _price(self, attempt: Attempt | None, usage: Usage) -> float:
         """USD, where a route says what its candidate costs."""

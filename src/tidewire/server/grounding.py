@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import secrets
+from typing import Final
+
 from tidewire.core.ports import Provider
 from tidewire.retrieval.grounding import Grounded, Terms
+from tidewire.retrieval.ports import Store
 from tidewire.retrieval.search import Search
 from tidewire.server.settings import Retrieval
 
+SECRET: Final = "grounding secret"  # noqa: S105 - the name of a note
+
 
 class Grounding:
-    def __init__(self, given: Retrieval, search: Search) -> None:
+    """secret: what the marks around passages are made with."""
+
+    def __init__(self, given: Retrieval, search: Search, secret: bytes) -> None:
         self._models = frozenset(given.models)
-        self._terms = Terms(given.given, given.deadline_ms / 1000, given.characters)
+        self._terms = Terms(given.given, given.deadline_ms / 1000, given.characters, secret)
         self._search = search
 
     def around(self, provider: Provider, model: str) -> Provider:
         """model: as the client asks for it."""
         return Grounded(provider, self._search, self._terms) if model in self._models else provider
+
+
+async def mark_secret(store: Store) -> bytes:
+    """Kept beside the documents, so that an answer on disk is found again after a restart: the marks are part of what was asked."""
+    while (kept := await store.note(SECRET)) is None:
+        await store.set_note(SECRET, secrets.token_hex(32))
+    return bytes.fromhex(kept)  # read again: of two servers that begin at once, one has the last word

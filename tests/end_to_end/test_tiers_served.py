@@ -1,0 +1,68 @@
+"""What the caches of answers and of results do behind a whole server as documents come and go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serving import Served, serving
+from tidewire.server.cache_settings import Cache
+from tidewire.server.settings import Retrieval
+from upstream import Upstream, says
+
+GROUNDED = Retrieval(models=["far/m"], deadline_ms=15_000.0)
+QUESTION = "How often is high water?"
+ANSWER = ("Twice a day [1].",)
+
+
+async def put(tidewire: Served, name: str, text: str) -> None:
+    path = f"/v1/documents/{name}?visible=lexical"
+    status, _, _ = await tidewire.ask("PUT", path, text.encode(), content_type="text/markdown")
+    assert status in (200, 201)
+
+
+async def ask(tidewire: Served, model: str = "far/m") -> bytes:
+    asked: dict[str, Any] = {"model": model, "input": QUESTION, "cache": "max-age=600"}
+    return (await tidewire.ask("POST", "/v1/streams", asked))[2]
+
+
+@pytest.mark.parametrize("store", ["memory", "disk"])
+async def test_an_answer_outlives_other_documents_and_a_restart_and_not_its_own(tmp_path: Path, store: Any) -> None:
+    given = Cache(answers="asked", store=store)
+    async with Upstream(*[says(*ANSWER)] * 5) as upstream:
+        served = {"hosts": {"far": upstream.url}, "retrieval": GROUNDED, "cache": given}
+        async with serving(tmp_path, **served) as tidewire:
+            await put(tidewire, "tides.md", "# Tides\n\nHigh water comes twice a day.")
+            await ask(tidewire)
+            await put(tidewire, "birds.md", "# Birds\n\nA heron waits in the shallows.")
+            assert b'"reused":"cache"' in await ask(tidewire)
+            assert len(upstream.calls) == 1, "a document that it was not made of changes nothing"
+        async with serving(tmp_path, **served) as tidewire:
+            assert await tidewire.house.library.index.filled(10)
+            body = await ask(tidewire)
+            assert (b'"reused":"cache"' in body) == (store == "disk")
+            assert b'"citation"' in body
+            before = len(upstream.calls)
+            await put(tidewire, "tides.md", "# Tides\n\nHigh water comes every 12 hours.")
+            body = await ask(tidewire)
+            assert b"every 12 hours" in body
+            assert len(upstream.calls) == before + 1
+            await tidewire.ask("DELETE", "/v1/documents/tides.md")
+            body = await ask(tidewire)
+            assert b"12 hours" not in body
+            assert b"retrieval_nothing" in body
+            assert len(upstream.calls) == before + 2
+
+
+async def test_what_the_model_that_quotes_says_is_searched_for_each_time(tmp_path: Path) -> None:
+    async with serving(tmp_path, cache=Cache(answers="all", coalesce=True)) as tidewire:
+        for text in ("# Tides\n\nHigh water comes twice a day.", "# Tides\n\nHigh water comes every 12 hours."):
+            await put(tidewire, "tides.md", text)
+            for _ in range(2):
+                body = await ask(tidewire, "extractive")
+                assert text[9:].strip().encode() in body
+                assert b'"reused"' not in body
+        await tidewire.ask("DELETE", "/v1/documents/tides.md")
+        assert b"12 hours" not in await ask(tidewire, "extractive")
