@@ -184,6 +184,46 @@ async def test_documents_are_listed_by_location_and_found_by_words(store):
     assert [known.location for known in await store.documents("a", like="100%_3 part")] == ["3.md"]
 
 
+async def test_a_document_that_is_put_again_waits_for_vectors_anew_and_keeps_its_own_until_then(store):
+    vectors = [(1, Vector(b"\x01" * 4, 0.5)), (2, Vector(b"\x02" * 4, 0.5))]
+    await store.pending(ENCODER, 10)
+    await store.put("a", [doc("one.md", "first", "second")])
+    await store.add_vectors(ENCODER, vectors)
+    (same,) = await store.put("a", [doc("one.md", "first", "second")])
+    (again,) = await store.put("a", [doc("one.md", "first", "second")], again=True)
+    assert (same.status, again.status, again.version, again.kept) == ("unchanged", "replaced", 2, 2)
+    assert sorted(await store.vectors_of(ENCODER, [3, 4])) == [3, 4]
+    assert sorted(chunk for chunk, _ in await store.pending(ENCODER, 10)) == [3, 4]
+    await store.add_vectors(ENCODER, [(3, Vector(b"\x07" * 4, 0.5))])
+    assert (await store.vectors_of(ENCODER, [3]))[3].data == b"\x07" * 4
+    known = (await store.known("a", ["one.md"]))["one.md"]
+    assert known.pending == 1
+
+
+async def test_what_there_is_is_counted_by_source_and_age(store):
+    day = 86400.0
+    await store.pending(ENCODER, 1)
+    await store.put("a", [doc("1", "x", "y", published=NOW - 40 * day, expires=NOW + 60), doc("2", "z")])
+    await store.put("a", [doc("3", "w", source="news", published=NOW - 3 * day, expires=NOW + 9 * day)])
+    await store.put("b", [doc("4", source="other")])
+    put, news = await store.shelves("a", NOW)
+    assert (put.source, put.documents, put.chunks, put.pending, put.expiring) == ("", 2, 3, 3, 1)
+    assert (put.oldest, put.newest, put.indexed) == (NOW - 40 * day, NOW, NOW)
+    assert (put.ages, news.ages) == ((1, 1, 1, 2, 2), (0, 1, 1, 1, 1))
+    assert (news.source, news.documents, news.expiring, news.size) == ("news", 1, 0, 1)
+    assert await store.shelves("nobody", NOW) == []
+
+
+async def test_the_chunks_of_a_document_are_listed_a_page_at_a_time(store):
+    await store.pending(ENCODER, 1)
+    await store.put("a", [doc("1", "x", "y", "z"), doc("2", "w")])
+    await store.add_vectors(ENCODER, [(2, Vector(b"\x01" * 4, 0.5))])
+    one = (await store.known("a", ["1"]))["1"].id
+    assert await store.chunks("a", one) == [(1, True), (2, False), (3, True)]
+    assert await store.chunks("a", one, after=1, limit=1) == [(2, False)]
+    assert await store.chunks("b", one) == []
+
+
 async def test_notes_last_until_their_time(store):
     await store.set_note("cursor", "abc")
     await store.set_note("key", "1", expires=NOW - 1)

@@ -6,7 +6,7 @@ Times are Unix seconds. A namespace is the first argument of every call that tou
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import msgspec
 
@@ -67,6 +67,28 @@ class Known(msgspec.Struct, frozen=True, omit_defaults=True):
     pending: int = 0
     expires: float | None = None
     readers: tuple[str, ...] = ()
+
+
+AGES: Final = (86400.0, 7 * 86400.0, 30 * 86400.0, 365 * 86400.0)  # seconds: a day, a week, a month, a year
+
+
+class Shelf(msgspec.Struct, frozen=True):
+    """The documents of one source, counted. size: characters. pending: chunks that wait for a vector.
+
+    oldest, newest: of `published`; indexed: the last. expiring: documents whose time is over within `AGES[0]`. ages: documents that are
+    no older than each of `AGES`, and all.
+    """
+
+    source: str
+    documents: int
+    chunks: int
+    size: int
+    oldest: float
+    newest: float
+    indexed: float
+    expiring: int
+    ages: tuple[int, ...]
+    pending: int = 0
 
 
 class Row(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -131,8 +153,11 @@ class Store(Protocol):
 
     async def close(self) -> None: ...
 
-    async def put(self, namespace: str, documents: Sequence[Document]) -> list[Receipt]:
-        """Add or replace these, all or none, in one transaction. A document with the digest that is stored is left as it is."""
+    async def put(self, namespace: str, documents: Sequence[Document], *, again: bool = False) -> list[Receipt]:
+        """Add or replace these, all or none, in one transaction. A document with the digest that is stored is left as it is.
+
+        again: it is replaced all the same, and its chunks wait for vectors anew; those that they have serve until then.
+        """
 
     async def remove(self, namespace: str, locations: Sequence[str]) -> list[Receipt]:
         """Delete them: rows, chunks, vectors that nobody shares."""
@@ -158,6 +183,14 @@ class Store(Protocol):
 
     async def count(self, namespace: str) -> tuple[int, int, int]:
         """Documents, chunks, chunks that wait for a vector."""
+
+    async def shelves(self, namespace: str, now: float) -> list[Shelf]:
+        """What there is, by source: those with documents, by name."""
+
+    async def chunks(
+        self, namespace: str, document: str, *, after: int = 0, limit: int = 100
+    ) -> list[tuple[int, bool]]:
+        """The chunks of a document by its id, in order, those behind `after`; and whether each waits for a vector."""
 
     async def known(self, namespace: str, locations: Sequence[str]) -> dict[str, Known]:
         """By location; those not stored are left out."""

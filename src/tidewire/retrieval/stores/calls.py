@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from operator import methodcaller
 from typing import Any, TypeVar
 
-from tidewire.retrieval.ports import Change, Document, Known, Receipt, Row, Vector
+from tidewire.retrieval.ports import Change, Document, Known, Receipt, Row, Shelf, Vector
 
 T = TypeVar("T")
 
@@ -33,8 +33,8 @@ class Calls(ABC):
     async def _heed(self) -> None:
         """Never returns: wakes who listens when another process has written."""
 
-    async def put(self, namespace: str, documents: Sequence[Document]) -> list[Receipt]:
-        return await self._do(lambda writing: writing.put(namespace, documents, self._clock()), wake=True)
+    async def put(self, namespace: str, documents: Sequence[Document], *, again: bool = False) -> list[Receipt]:
+        return await self._do(lambda writing: writing.put(namespace, documents, self._clock(), again=again), wake=True)
 
     async def remove(self, namespace: str, locations: Sequence[str]) -> list[Receipt]:
         return await self._do(lambda writing: writing.remove(namespace, locations), wake=True)
@@ -58,6 +58,14 @@ class Calls(ABC):
 
     async def count(self, namespace: str) -> tuple[int, int, int]:
         return await self._read(lambda reading: reading.count(namespace))
+
+    async def shelves(self, namespace: str, now: float) -> list[Shelf]:
+        return await self._read(lambda reading: reading.shelves(namespace, now))
+
+    async def chunks(
+        self, namespace: str, document: str, *, after: int = 0, limit: int = 100
+    ) -> list[tuple[int, bool]]:
+        return await self._read(lambda reading: reading.chunks(namespace, document, after, limit))
 
     async def known(self, namespace: str, locations: Sequence[str]) -> dict[str, Known]:
         return await self._read(lambda reading: reading.known(namespace, locations))

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import msgspec
 
-from tidewire.retrieval.ports import Change, Known, Row, Vector
-from tidewire.retrieval.stores.sqlite_reading import known_of, row_of
+from tidewire.retrieval.ports import AGES, Change, Known, Row, Shelf, Vector
+from tidewire.retrieval.stores.sqlite_reading import known_of, row_of, shelf_of
 
 _KNOWN: Final = (
     "SELECT d.public, d.location, d.title, d.uri, d.source, d.kind, d.version, d.published, d.indexed, d.digest, d.size, d.chunks,"
@@ -63,6 +63,36 @@ class Reading:
             namespace,
         )
         return int(row[0]), int(row[1]), int(waiting)
+
+    async def shelves(self, namespace: str, now: float) -> list[Shelf]:
+        ages = "".join(f", count(*) FILTER (WHERE d.published >= $2 - {age})" for age in AGES)
+        rows = await self._db.fetch(
+            "SELECT d.source, count(*), sum(d.chunks), sum(d.size), min(d.published), max(d.published), max(d.indexed),"  # noqa: S608 - ours
+            f" count(*) FILTER (WHERE d.expires <= $2 + {AGES[0]}){ages}"
+            " FROM documents d JOIN namespaces n ON n.id = d.namespace WHERE n.name = $1"
+            ' GROUP BY d.source ORDER BY d.source COLLATE "C"',
+            namespace,
+            now,
+        )
+        pending = await self._db.fetch(
+            "SELECT d.source, count(DISTINCT w.chunk) FROM waiting w JOIN chunks c ON c.id = w.chunk JOIN documents d ON d.id = c.document"
+            " JOIN namespaces n ON n.id = d.namespace WHERE n.name = $1 GROUP BY d.source",
+            namespace,
+        )
+        waiting = {row[0]: int(row[1]) for row in pending}
+        return [shelf_of(tuple(row), waiting) for row in rows]
+
+    async def chunks(self, namespace: str, public: str, after: int, limit: int) -> list[tuple[int, bool]]:
+        rows = await self._db.fetch(
+            "SELECT c.id, EXISTS (SELECT 1 FROM waiting w WHERE w.chunk = c.id) FROM documents d"
+            " JOIN namespaces n ON n.id = d.namespace JOIN chunks c ON c.document = d.id"
+            " WHERE n.name = $1 AND d.public = $2 AND c.id > $3 ORDER BY c.id LIMIT $4",
+            namespace,
+            public,
+            after,
+            limit,
+        )
+        return [(row[0], row[1]) for row in rows]
 
     async def known(self, namespace: str, locations: Sequence[str]) -> dict[str, Known]:
         rows = await self._db.fetch(f"{_KNOWN} AND d.location = ANY($2::text[])", namespace, list(locations))

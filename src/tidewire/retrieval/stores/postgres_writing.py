@@ -21,7 +21,9 @@ class Writing:
         self._db = db
         self._loose: set[bytes] = set()  # digests that chunks had which are gone
 
-    async def put(self, namespace: str, documents: Sequence[Document], now: float) -> list[Receipt]:
+    async def put(
+        self, namespace: str, documents: Sequence[Document], now: float, *, again: bool = False
+    ) -> list[Receipt]:
         number = await self._number(namespace)
         stored: list[tuple[Document, int, int, int, Literal["added", "replaced"]]] = []
         out: dict[str, Receipt] = {}
@@ -34,7 +36,7 @@ class Writing:
                 number,
                 document.location,
             )
-            if before is not None and before["digest"] == document.digest:
+            if before is not None and before["digest"] == document.digest and not again:
                 out[document.location] = Receipt(document.location, "unchanged", await self.seq(), before["version"])
                 continue
             kept = await self._vectored(document)
@@ -43,6 +45,8 @@ class Writing:
                 replaced.append(before["public"])
             version = await self._version(number, document.location)
             chunks = await self._insert(number, namespace, document, version, now)
+            if again:
+                await self._await_vectors(chunks)
             added += chunks
             stored.append((document, version, len(chunks), kept, "replaced" if before is not None else "added"))
         if stored:
@@ -196,12 +200,17 @@ class Writing:
                 for n, c in zip(chunks, document.chunks, strict=True)
             ],
         )
-        await self._db.execute(
-            "INSERT INTO waiting (encoder, chunk) SELECT e.id, c.id FROM encoders e, chunks c WHERE c.id = ANY($1::bigint[])"
-            " AND NOT EXISTS (SELECT 1 FROM vectors v WHERE v.encoder = e.id AND v.digest = c.digest)",
-            chunks,
+        await self._await_vectors(
+            chunks, "AND NOT EXISTS (SELECT 1 FROM vectors v WHERE v.encoder = e.id AND v.digest = c.digest)"
         )
         return chunks
+
+    async def _await_vectors(self, chunks: Sequence[int], which: str = "") -> None:
+        await self._db.execute(
+            "INSERT INTO waiting (encoder, chunk) SELECT e.id, c.id FROM encoders e, chunks c"  # noqa: S608 - ours
+            f" WHERE c.id = ANY($1::bigint[]) {which} ON CONFLICT DO NOTHING",
+            chunks,
+        )
 
     async def _vectored(self, document: Document) -> int:
         """How many of its chunks have a vector already."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
 
-from tidewire.retrieval.ports import Change, Known, Row, Vector
+from tidewire.retrieval.ports import AGES, Change, Known, Row, Shelf, Vector
 
 T = TypeVar("T")
 FEW: Final = 500  # parameters of one statement
@@ -66,6 +66,31 @@ class Reading:
             (namespace,),
         ).fetchone()
         return int(row[0]), int(row[1]), int(waiting[0])
+
+    def shelves(self, namespace: str, now: float) -> list[Shelf]:
+        ages = "".join(", sum(d.published >= ?)" for _ in AGES)
+        rows = self._db.execute(
+            "SELECT d.source, count(*), sum(d.chunks), sum(d.size), min(d.published), max(d.published), max(d.indexed),"  # noqa: S608 - ours
+            f" coalesce(sum(d.expires <= ?), 0){ages} FROM documents d JOIN namespaces n ON n.id = d.namespace"
+            " WHERE n.name = ? GROUP BY d.source ORDER BY d.source",
+            (now + AGES[0], *(now - age for age in AGES), namespace),
+        ).fetchall()
+        pending = self._db.execute(
+            "SELECT d.source, count(DISTINCT w.chunk) FROM waiting w JOIN chunks c ON c.id = w.chunk JOIN documents d ON d.id = c.document"
+            " JOIN namespaces n ON n.id = d.namespace WHERE n.name = ? GROUP BY d.source",
+            (namespace,),
+        )
+        waiting = dict(pending.fetchall())
+        return [shelf_of(row, waiting) for row in rows]
+
+    def chunks(self, namespace: str, public: str, after: int, limit: int) -> list[tuple[int, bool]]:
+        rows = self._db.execute(
+            "SELECT c.id, EXISTS (SELECT 1 FROM waiting w WHERE w.chunk = c.id) FROM documents d"
+            " JOIN namespaces n ON n.id = d.namespace JOIN chunks c ON c.document = d.id"
+            " WHERE n.name = ? AND d.public = ? AND c.id > ? ORDER BY c.id LIMIT ?",
+            (namespace, public, after, limit),
+        )
+        return [(chunk, bool(waits)) for chunk, waits in rows]
 
     def known(self, namespace: str, locations: Sequence[str]) -> dict[str, Known]:
         out: dict[str, Known] = {}
@@ -151,6 +176,12 @@ def known_of(row: Sequence[Any]) -> Known:
     """From a row of documents, as every store of tables selects it."""
     fields = (*row[:-1], tuple(json.loads(row[-1])))
     return Known(*fields)
+
+
+def shelf_of(row: Sequence[Any], pending: Mapping[str, int]) -> Shelf:
+    """From the counts of a source, as every store of tables selects them."""
+    source, documents = row[:2]
+    return Shelf(*row[:8], ages=(*row[8:], documents), pending=pending.get(source, 0))
 
 
 def row_of(row: Sequence[Any]) -> Row:

@@ -24,6 +24,7 @@ CREATE TABLE IF NOT EXISTS documents (
     UNIQUE (namespace, location));
 CREATE INDEX IF NOT EXISTS documents_public ON documents (namespace, public);
 CREATE INDEX IF NOT EXISTS documents_expires ON documents (expires) WHERE expires IS NOT NULL;
+CREATE INDEX IF NOT EXISTS documents_shelves ON documents (namespace, source, published, indexed, expires, chunks, size);
 CREATE TABLE IF NOT EXISTS versions (namespace INTEGER NOT NULL, location TEXT NOT NULL, version INTEGER NOT NULL,
     PRIMARY KEY (namespace, location)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS chunks (

@@ -24,7 +24,7 @@ class Writing:
         self._loose: set[bytes] = set()  # digests that chunks had which are gone
         self.checkpoint = False  # clear the write-ahead log behind the commit
 
-    def put(self, namespace: str, documents: Sequence[Document], now: float) -> list[Receipt]:
+    def put(self, namespace: str, documents: Sequence[Document], now: float, *, again: bool = False) -> list[Receipt]:
         number = self._number(namespace)
         stored: list[tuple[Document, int, int, int, Literal["added", "replaced"]]] = []
         out: dict[str, Receipt] = {}
@@ -36,7 +36,7 @@ class Writing:
                 "SELECT id, public, version, digest FROM documents WHERE namespace = ? AND location = ?",
                 (number, document.location),
             ).fetchone()
-            if before is not None and before[3] == document.digest:
+            if before is not None and before[3] == document.digest and not again:
                 out[document.location] = Receipt(document.location, "unchanged", self.seq(), before[2])
                 continue
             kept = self._vectored(document)
@@ -45,6 +45,8 @@ class Writing:
                 replaced.append(before[1])
             version = self._version(number, document.location)
             chunks = self._insert(number, namespace, document, version, now)
+            if again:
+                self._await_vectors(chunks)
             added += chunks
             stored.append((document, version, len(chunks), kept, "replaced" if before is not None else "added"))
         if stored:
@@ -197,14 +199,18 @@ class Writing:
             ).lastrowid
             assert added is not None
             chunks.append(added)
+        self._await_vectors(
+            chunks, "AND NOT EXISTS (SELECT 1 FROM vectors v WHERE v.encoder = e.id AND v.digest = c.digest)"
+        )
+        return chunks
+
+    def _await_vectors(self, chunks: Sequence[int], which: str = "") -> None:
         for some in few(chunks):
             self._db.execute(
-                "INSERT INTO waiting (encoder, chunk) SELECT e.id, c.id FROM encoders e, chunks c"  # noqa: S608 - question marks
-                f" WHERE c.id IN ({marks(some)})"
-                " AND NOT EXISTS (SELECT 1 FROM vectors v WHERE v.encoder = e.id AND v.digest = c.digest)",
+                "INSERT OR IGNORE INTO waiting (encoder, chunk) SELECT e.id, c.id FROM encoders e, chunks c"  # noqa: S608 - ours
+                f" WHERE c.id IN ({marks(some)}) {which}",
                 some,
             )
-        return chunks
 
     def _vectored(self, document: Document) -> int:
         """How many of its chunks have a vector already."""
