@@ -105,6 +105,7 @@ def test_every_metric_is_explained_with_its_labels():
     metrics.tool_retried("t")
     metrics.continued("r", "m", "whole")
     metrics.reused("exact", 0.1, 1, 0.1)
+    metrics.rerankers.reranked("r", "done", 0.1)
     metrics.encoders.encoded("e", "query", 1, 0.1, 0.1)
     metrics.encoders.encode_failed("e", "c")
     metrics.encoders.truncated("e", 1)

@@ -13,7 +13,9 @@ from tidewire.core.errors import UpstreamError
 from tidewire.core.ports import Encoder
 from tidewire.retrieval.ports import Filter, Index, Row, Scored, Store
 from tidewire.retrieval.ranking.recency import DAY
+from tidewire.retrieval.reranking.bounded import Bounded
 from tidewire.retrieval.search import Query, Results, Search, Terms
+from tidewire.telemetry.rerankers import RerankMetrics
 
 
 class PlayedIndex:
@@ -58,10 +60,18 @@ class PlayedReranker:
     def __init__(self, *, hangs: bool = False) -> None:
         self._hangs = hangs
 
-    async def scores(self, question: str, texts: Sequence[str], *, deadline: float | None) -> Sequence[float]:
+    def warm(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def scores(self, question: str, texts: Sequence[str]) -> Sequence[float]:
         if self._hangs:
             await asyncio.Event().wait()
         return [float(n) for n, _ in enumerate(texts)]
+
+
+def bounded(reranker: PlayedReranker, candidates: int = 24) -> Bounded:
+    return Bounded(reranker, RerankMetrics(), candidates=candidates, seconds=0.02)
 
 
 ROWS = [row(n, f"d{n}", f"passage number {n}", NOW - n * 10 * DAY) for n in range(1, 5)]
@@ -132,8 +142,18 @@ async def test_what_the_index_gives_by_mistake_never_comes_out() -> None:
 
 async def test_a_reranker_decides_the_order_and_one_that_is_late_keeps_it() -> None:
     before = [one.row.chunk for one in (await find(search())).found]
-    turned = await find(search(reranker=PlayedReranker()))
+    turned = await find(search(reranker=bounded(PlayedReranker())))
     assert [one.row.chunk for one in turned.found] == before[::-1]
-    late = await find(search(reranker=PlayedReranker(hangs=True), terms=Terms(rerank_s=0.02)))
+    assert (turned.reranker, turned.notices) == ("played", [])
+    assert [one.rerank for one in turned.found] == [2.0, 1.0, 0.0]
+    late = await find(search(reranker=bounded(PlayedReranker(hangs=True))))
     assert [one.row.chunk for one in late.found] == before
-    assert late.notices == ["rerank:skipped"]
+    assert (late.reranker, late.notices) == ("", ["rerank:skipped:late"])
+    assert [one.rerank for one in late.found] == [None] * 3
+
+
+async def test_what_a_reranker_is_not_given_stays_behind_what_it_has_read() -> None:
+    before = [one.row.chunk for one in (await find(search())).found]
+    turned = await find(search(reranker=bounded(PlayedReranker(), candidates=2)))
+    assert [one.row.chunk for one in turned.found] == [before[1], before[0], before[2]]
+    assert [one.rerank for one in turned.found] == [1.0, 0.0, None]

@@ -85,6 +85,13 @@ class EncoderMeter(Protocol):
         """So many chunks wait for a vector."""
 
 
+class RerankMeter(Protocol):
+    """What rerankers report. reranker: its name."""
+
+    def reranked(self, reranker: str, result: str, seconds: float) -> None:
+        """A search was to be ordered anew. result: done, late, paused, loading, cancelled, or the code of an error."""
+
+
 class CacheMeter(Protocol):
     """What the cache reports."""
 

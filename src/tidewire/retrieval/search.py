@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -23,20 +23,12 @@ from tidewire.retrieval.ranking import features
 from tidewire.retrieval.ranking.duplicates import PER_DOCUMENT, collapsed
 from tidewire.retrieval.ranking.fuse import normed, reciprocal, shares, weighted
 from tidewire.retrieval.ranking.recency import Recency, factor, fitting
+from tidewire.retrieval.reranking.bounded import Bounded
+from tidewire.retrieval.reranking.port import Skipped
 
 T = TypeVar("T")
 DEPTH: Final = 100  # chunks of each list that are fused
 MORE: Final = 4  # candidates fetched for each passage wanted: copies and rights take some
-RERANKED: Final = 24  # candidates that a reranker reads
-
-
-class Reranker(Protocol):
-    """Reads a question beside each text."""
-
-    name: str
-
-    async def scores(self, question: str, texts: Sequence[str], *, deadline: float | None) -> Sequence[float]:
-        """Higher is better, in the order of the texts. deadline: on the event loop's clock. Raises UpstreamError or TimedOut."""
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,7 +69,7 @@ class Found(msgspec.Struct, kw_only=True):
 class Results(msgspec.Struct, kw_only=True):
     """epoch: of the namespace, as searched. took: milliseconds by part. notices: what was done without, in a few words each.
 
-    weight: of recency, as it was used. cached: whether nothing was searched for it.
+    weight: of recency, as it was used. reranker: whose order it is; "": of the scores alone. cached: whether nothing was searched for it.
     """
 
     found: list[Found]
@@ -85,16 +77,16 @@ class Results(msgspec.Struct, kw_only=True):
     took: dict[str, float]
     notices: list[str]
     weight: float
+    reranker: str = ""
     cached: bool = False
 
 
 class Terms(msgspec.Struct, frozen=True):
-    """dense: weight of meaning against words, 0 to 1. by_rank: fuse by ranks instead of scores. rerank_s: most that a reranker may take."""
+    """dense: weight of meaning against words, 0 to 1. by_rank: fuse by ranks instead of scores."""
 
     dense: float = 0.5
     by_rank: bool = False
     recency: Recency = Recency()
-    rerank_s: float = 0.3
     depth: int = DEPTH
 
 
@@ -107,7 +99,7 @@ class Search:
         index: Index,
         *,
         encoder: Encoder | None = None,
-        reranker: Reranker | None = None,
+        reranker: Bounded | None = None,
         terms: Terms = Terms(),  # noqa: B008 - frozen
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -115,7 +107,7 @@ class Search:
         self.index = index
         self.encoder = encoder
         self.terms = terms
-        self._reranker = reranker
+        self.reranker = reranker
         self._clock = clock
 
     async def find(self, namespace: str, query: Query) -> Results:
@@ -165,7 +157,12 @@ class Search:
         log.took["rank"] = _ms(began)
         found = await self._reranked(query, found, log)
         return Results(
-            found=found[: query.limit], epoch=epoch, took=log.took, notices=log.notices, weight=recency.weight
+            found=found[: query.limit],
+            epoch=epoch,
+            took=log.took,
+            notices=log.notices,
+            weight=recency.weight,
+            reranker=log.reranker,
         )
 
     def _laid(self, lexical: Sequence[Scored], dense: Sequence[Scored]) -> tuple[dict[int, float], dict[int, float]]:
@@ -193,22 +190,16 @@ class Search:
         return []
 
     async def _reranked(self, query: Query, found: list[Found], log: _Log) -> list[Found]:
-        if self._reranker is None or len(found) < 2:
+        if self.reranker is None or len(found) < 2:
             return found
-        loop = asyncio.get_running_loop()
-        until = loop.time() + self.terms.rerank_s
-        deadline = until if query.deadline is None else min(until, query.deadline)
-        head = found[: max(RERANKED, query.limit)]
+        head = found[: self.reranker.candidates]
+        texts = ["\n".join(filter(None, (one.row.title, one.row.heading, one.row.text))) for one in head]
         try:
-            async with asyncio.timeout_at(deadline):
-                texts = ["\n".join(filter(None, (one.row.title, one.row.heading, one.row.text))) for one in head]
-                scores = await log.timed("rerank", self._reranker.scores(query.text, texts, deadline=deadline))
-        except TimeoutError:
-            log.notices.append("rerank:skipped")
+            scores = await log.timed("rerank", self.reranker.scores(query.text, texts, deadline=query.deadline))
+        except Skipped as skipped:
+            log.notices.append(f"rerank:skipped:{skipped.why}")
             return found
-        except TidewireError as error:
-            log.notices.append(f"rerank:{error.kind}")
-            return found
+        log.reranker = self.reranker.name
         # The model says what answers; how much its age counts stays ours to say.
         laid = normed(list(enumerate(scores)))
         for n, one in enumerate(head):
@@ -223,6 +214,7 @@ class _Log:
     def __init__(self) -> None:
         self.took: dict[str, float] = {}
         self.notices: list[str] = []
+        self.reranker = ""
 
     async def timed(self, part: str, work: Awaitable[T]) -> T:
         began = time.perf_counter()

@@ -34,6 +34,7 @@ from tidewire.server.kinds import KINDS, Parts
 from tidewire.server.library import Library, NoDocuments, library_of
 from tidewire.server.load import Load
 from tidewire.server.plan_settings import plans
+from tidewire.server.rerankers import reranker_of
 from tidewire.server.routebook import Reread, Routebook
 from tidewire.server.sessions import session_desk, sweep
 from tidewire.server.settings import Provider as Host
@@ -106,7 +107,7 @@ async def house(settings: Settings, *, own_port: int, source: Source | None = No
             settings.embedding.kind == "minilm"
         ):  # asked for; one that is merely installed is loaded when there is a text for it
             encoders.warm()
-        library = library_of(settings, encoders)
+        library = library_of(settings, encoders, reranker_of(settings.rerank, metrics.rerankers))
         await library.run(stack, encoders, metrics.encoders)
         hosts = [*await _providers(settings, library.corpus, own_port), *encoders.offered]
         catalogue = Catalogue(hosts, settings.models.aliases, settings.models.default)

@@ -17,6 +17,7 @@ from tidewire.retrieval.engines.fts5_words import Fts5Words
 from tidewire.retrieval.engines.lexical import Lexical
 from tidewire.retrieval.engines.memory import Dense, MemoryIndex
 from tidewire.retrieval.ports import Store
+from tidewire.retrieval.reranking.bounded import Bounded
 from tidewire.retrieval.search import Search
 from tidewire.retrieval.vectors import Vectors
 from tidewire.server.document_store import store_of
@@ -44,6 +45,9 @@ class Library(msgspec.Struct, frozen=True):
         stack.push_async_callback(self.store.close)
         await self.index.start()
         stack.push_async_callback(self.index.close)
+        if self.search.reranker is not None:
+            self.search.reranker.warm()
+            stack.push_async_callback(self.search.reranker.close)
         if encoders.encoder is None:
             return
         if await self.store.seq():
@@ -54,13 +58,13 @@ class Library(msgspec.Struct, frozen=True):
         stack.push_async_callback(vectors.close)
 
 
-def library_of(settings: Settings, encoders: Encoders) -> Library:
+def library_of(settings: Settings, encoders: Encoders, reranker: Bounded | None = None) -> Library:
     """Nothing is opened yet."""
     store = store_of(settings)
     encoder = encoders.encoder
     names = [encoder.name] if encoder is not None else []
     index = MemoryIndex(store, _words(), _matrix() if names else None, names)
-    search = Search(store, index, encoder=encoder)
+    search = Search(store, index, encoder=encoder, reranker=reranker)
     return Library(store, index, search, Corpus(search, index))
 
 

@@ -38,13 +38,14 @@ class Searching:
             "epoch": results.epoch,
             "ready": self._library.index.ready,
             "recency_weight": results.weight,
+            "reranker": results.reranker or None,
             "took_ms": results.took,
             "notices": results.notices,
         }
 
 
 def _passage(found: Found) -> dict[str, Any]:
-    """score: of the parts beside it. lexical, dense: None where that list did not hold it."""
+    """score: of the parts beside it. lexical, dense: None where that list did not hold it. rerank: in the reranker's own scale; None where it did not read it."""
     row = found.row
     return {
         "document": row.document,
@@ -63,6 +64,7 @@ def _passage(found: Found) -> dict[str, Any]:
             "dense": found.dense,
             "recency": found.recency,
             "lift": found.lift,
+            "rerank": found.rerank,
             "copies": len(found.copies),
         },
     }

@@ -23,6 +23,7 @@ from tidewire.server.ingest_settings import Ingest, SourceSettings
 from tidewire.server.intent_settings import Intents
 from tidewire.server.plan_settings import Budget, UsePlan
 from tidewire.server.plan_settings import fault as plan_fault
+from tidewire.server.rerank_settings import Rerank
 from tidewire.server.session_settings import Sessions
 from tidewire.server.tools_settings import ToolCalls, Tools
 
@@ -268,6 +269,7 @@ class Settings(Group, frozen=True):
     logging: Logging = Logging()
     retrieval: Retrieval = Retrieval()
     embedding: Embedding = Embedding()
+    rerank: Rerank = Rerank()
     ingest: Ingest = Ingest()
     models: Models = Models()
     context: Context = Context()

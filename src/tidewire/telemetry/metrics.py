@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 from tidewire.telemetry.encoders import EncoderMetrics
 from tidewire.telemetry.histogram import DURATION, LATENCY, Histogram, family
 from tidewire.telemetry.intake import IntakeMetrics
+from tidewire.telemetry.rerankers import RerankMetrics
 from tidewire.telemetry.sessions import SessionMetrics
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
@@ -70,6 +71,7 @@ class Metrics(Collector):
         self.cascade_costs: dict[tuple[str, str], float] = {}
         self.encoders = EncoderMetrics()
         self.intake = IntakeMetrics()
+        self.rerankers = RerankMetrics()
         self.sessions = SessionMetrics()
         self.cache_size: Callable[[], int] = lambda: 0
         self.misses = 0
@@ -255,6 +257,7 @@ class Metrics(Collector):
         yield family("tidewire_event_loop_lag_seconds", "How late the event loop ran.", (), [((), self.lag)])
         yield from self.encoders.collect()
         yield from self.intake.collect()
+        yield from self.rerankers.collect()
         yield from self.sessions.collect()
 
 
