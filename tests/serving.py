@@ -26,6 +26,7 @@ from tidewire.server.cache_settings import Cache
 from tidewire.server.embedding_settings import Embedding
 from tidewire.server.ingest_settings import SourceSettings
 from tidewire.server.plan_settings import UsePlan
+from tidewire.server.rerank_settings import Rerank
 from tidewire.server.session_settings import Sessions
 from tidewire.server.settings import Context, Limits, Log, Models, Provider, Retrieval, Settings, Streams
 from tidewire.server.settings import Server as ServerSettings
@@ -87,6 +88,7 @@ async def serving(
     retrieval: Retrieval | None = None,
     tools: dict[str, Tools] | None = None,
     plans: dict[str, UsePlan] | None = None,
+    rerank: Rerank | None = None,
 ) -> AsyncIterator[Served]:
     """hosts: name to base_url of hosts that speak Chat Completions, each with the model <name>/m."""
     known = {
@@ -110,6 +112,7 @@ async def serving(
         retrieval=retrieval or Retrieval(),
         tools=tools or {},
         plans=plans or {},
+        rerank=rerank or Rerank(),
     )
     with socket.create_server(("127.0.0.1", 0), backlog=2048) as listener:
         port = listener.getsockname()[1]

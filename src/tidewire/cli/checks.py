@@ -28,6 +28,7 @@ from tidewire.providers.local_hosts import discover
 from tidewire.server.assemble import offered
 from tidewire.server.encoders import build, chosen
 from tidewire.server.hosts import HOSTS, hosted, keys, spoken
+from tidewire.server.rerankers import reranker_of
 from tidewire.server.settings import Provider, Settings
 from tidewire.server.sources import Loaded
 from tidewire.telemetry.metrics import Metrics
@@ -57,6 +58,7 @@ def everything(settings: Settings) -> Iterator[Finding]:
     yield clock()
     yield console()
     yield embedding(settings)
+    yield from rerank(settings)
     yield from providers(settings)
     yield from routes(settings)
 
@@ -216,6 +218,17 @@ def embedding(settings: Settings) -> Finding:
     return Finding(
         "embedding", "ok", f"{encoder.name if encoder else kind}" + (", on this machine" if kind == "minilm" else "")
     )
+
+
+def rerank(settings: Settings) -> Iterator[Finding]:
+    """The reranker that a server would have, where one is set; nothing is loaded, and no host is asked."""
+    try:
+        reranker = reranker_of(settings.rerank, Metrics().rerankers)
+    except SettingsError as error:
+        yield Finding("rerank", "fail", error.message, "Set it right, or take it out.")
+        return
+    if reranker is not None:
+        yield Finding("rerank", "ok", reranker.name)
 
 
 def providers(settings: Settings) -> Iterator[Finding]:

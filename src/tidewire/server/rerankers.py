@@ -46,8 +46,9 @@ def _hosted(given: Rerank) -> Reranker:
             param="rerank.base_url",
         )
     if given.base_url and not _address(given.base_url):
+        shown = masked("base_url", given.base_url.partition("?")[0])
         raise SettingsError(
-            f"rerank.base_url is {masked('base_url', given.base_url)!r}; it must be an http:// or https:// address",
+            f"rerank.base_url is {shown!r}; it must be an http:// or https:// address, without a query",
             param="rerank.base_url",
         )
     return Hosted(given.kind, host, model=given.model, base_url=given.base_url, key=_key(given))
@@ -72,6 +73,7 @@ def _key(given: Rerank) -> str:
 
 def _address(url: str) -> bool:
     try:
-        return url.startswith(("http://", "https://")) and bool(httpx.URL(url).host)
+        read = httpx.URL(url)
     except httpx.InvalidURL:
         return False
+    return read.scheme in ("http", "https") and bool(read.host) and not read.query

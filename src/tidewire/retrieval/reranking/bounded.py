@@ -73,7 +73,7 @@ class Bounded:
             self._failed(began, error.kind, error.message, error.retry_after or 0.0)
             raise Skipped(error.kind) from error
         if self._restraint.failures >= IN_A_ROW:
-            log.info("the reranker answers again", extra={"reranker": self.name})
+            log.info("the reranker answers again", extra={"model": self.name})
         self._restraint.succeeded()
         return given
 
@@ -83,7 +83,7 @@ class Bounded:
         if before < IN_A_ROW <= self._restraint.failures:
             log.warning(
                 "the reranker fails, and is asked only now and then until it does not",
-                extra={"reranker": self.name, "code": code, "error": message},
+                extra={"model": self.name, "code": code, "error": message},
             )
 
 

@@ -46,7 +46,7 @@ class CrossEncoder:
         self._hand = ThreadPoolExecutor(1, "rerank")
         self._turn = asyncio.Lock()
         self._session: Session | None = None
-        self._fault: UpstreamError | None = None
+        self._fault = ""  # why it could not be loaded
         self._loading: asyncio.Task[None] | None = None
 
     def warm(self) -> None:
@@ -55,8 +55,8 @@ class CrossEncoder:
 
     async def scores(self, question: str, texts: Sequence[str]) -> Sequence[float]:
         self.warm()
-        if self._fault is not None:
-            raise self._fault
+        if self._fault:
+            raise UpstreamError(self._fault, code="reranker_failed")
         if self._session is None:
             raise Skipped("loading")
         loop = asyncio.get_running_loop()
@@ -79,11 +79,11 @@ class CrossEncoder:
         try:
             self._session = await loop.run_in_executor(self._hand, self._open)
         except UpstreamError as error:
-            self._fault = error
+            self._fault = error.message
             log.exception("the cross-encoder could not be loaded")
         else:
             took = round(loop.time() - began, 3)
-            log.info("the cross-encoder is loaded", extra={"reranker": self.name, "seconds": took})
+            log.info("the cross-encoder is loaded", extra={"model": self.name, "seconds": took})
 
     def _open(self) -> Session:
         from tidewire.retrieval.reranking.cross_encoder_session import Session  # noqa: PLC0415 - imports the extra
