@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tidewire.retrieval.ports import Document, Known, Receipt
+from tidewire.retrieval.ports import Document, Known, Receipt, Take
 
 
 class MemoryStore:
@@ -23,7 +23,7 @@ class MemoryStore:
         """By uri."""
         return {known.uri: document.text for known, document in self.held.get(namespace, {}).values()}
 
-    async def put(self, namespace: str, documents: Sequence[Document], *, again: bool = False) -> list[Receipt]:
+    async def put(self, namespace: str, documents: Sequence[Document], *, take: Take = "changed") -> list[Receipt]:
         if self.broken is not None:
             broken, self.broken = self.broken, None
             raise broken
@@ -33,8 +33,10 @@ class MemoryStore:
         out = []
         for d in documents:
             before = held.get(d.location)
-            if before is not None and before[0].digest == d.digest and not again:
-                out.append(Receipt(d.location, "unchanged", self.changes_made, before[0].version))
+            same = before is not None and before[0].digest == d.digest
+            if (take == "changed" and same) or (take == "same" and not same):
+                left: Any = ("unchanged", before[0].version) if before is not None else ("unknown", 0)
+                out.append(Receipt(d.location, left[0], self.changes_made, left[1]))
                 continue
             self.changes_made += 1
             version = before[0].version + 1 if before else 1

@@ -190,7 +190,7 @@ async def test_a_document_that_is_put_again_waits_for_vectors_anew_and_keeps_its
     await store.put("a", [doc("one.md", "first", "second")])
     await store.add_vectors(ENCODER, vectors)
     (same,) = await store.put("a", [doc("one.md", "first", "second")])
-    (again,) = await store.put("a", [doc("one.md", "first", "second")], again=True)
+    (again,) = await store.put("a", [doc("one.md", "first", "second")], take="all")
     assert (same.status, again.status, again.version, again.kept) == ("unchanged", "replaced", 2, 2)
     assert sorted(await store.vectors_of(ENCODER, [3, 4])) == [3, 4]
     assert sorted(chunk for chunk, _ in await store.pending(ENCODER, 10)) == [3, 4]
@@ -198,6 +198,16 @@ async def test_a_document_that_is_put_again_waits_for_vectors_anew_and_keeps_its
     assert (await store.vectors_of(ENCODER, [3]))[3].data == b"\x07" * 4
     known = (await store.known("a", ["one.md"]))["one.md"]
     assert known.pending == 1
+
+
+async def test_of_a_document_that_was_replaced_or_deleted_meanwhile_nothing_comes_back(store):
+    old = [doc("one.md", "first"), doc("two.md", "second"), doc("three.md", "third")]
+    await store.put("a", old)
+    await store.put("a", [doc("two.md", "new")])
+    await store.remove("a", ["three.md"])
+    receipts = await store.put("a", old, take="same")
+    assert [(one.status, one.version) for one in receipts] == [("replaced", 2), ("unchanged", 2), ("unknown", 0)]
+    assert sorted(await texts(store)) == ["first", "new"]
 
 
 async def test_what_there_is_is_counted_by_source_and_age(store):

@@ -61,9 +61,15 @@ async def test_documents_come_in_by_three_ways_and_go(tmp_path: Path, monkeypatc
         assert list(await listed(tidewire, like="crm")) == ["crm/7"]
 
         states = json.loads((await tidewire.ask("GET", "/v1/sources"))[2])["sources"]
-        assert {one["name"]: one["status"] for one in states} == {"docs": "waiting", "gone": "failing"}
-        assert states[0]["report"]["skipped"] == [["data.bin", "not read: binary"]]
-        assert "there is no file or folder" in states[1]["error"]
+        states = {one["name"]: one for one in states}
+        assert {name: one["status"] for name, one in states.items()} == {
+            "crm": "waiting",
+            "docs": "waiting",
+            "gone": "failing",
+        }
+        assert states["crm"]["report"]["indexed"] == 1
+        assert states["docs"]["report"]["skipped"] == [["data.bin", "not read: binary"]]
+        assert "there is no file or folder" in states["gone"]["error"]
 
         (docs / "tides.md").rename(docs / "moved.md")
         async with asyncio.timeout(20):

@@ -14,7 +14,7 @@ import msgspec
 
 from tidewire.core.meter import IntakeMeter
 from tidewire.retrieval.lifetimes import Lifetimes
-from tidewire.retrieval.ports import Document, Receipt, Store
+from tidewire.retrieval.ports import Document, Known, Receipt, Store, Take
 from tidewire.retrieval.reading import formats
 from tidewire.retrieval.reading.page import NotRead, printable
 from tidewire.retrieval.reading.reader import Reader
@@ -47,7 +47,8 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct):
-    """What was done. files: documents looked at. skipped: which were not taken, and why. suspicious: which speak to a model.
+    """What was done. files: documents looked at. left_out: how many were not taken; skipped: which, and why, as far as they are named.
+    suspicious: which speak to a model.
 
     chunks: of the documents indexed; kept: those of them that had a vector already. seq: the last change made.
     """
@@ -56,6 +57,7 @@ class Report(msgspec.Struct):
     indexed: int = 0
     unchanged: int = 0
     removed: int = 0
+    left_out: int = 0
     skipped: list[tuple[str, str]] = []
     suspicious: list[tuple[str, str]] = []
     chunks: int = 0
@@ -111,6 +113,22 @@ class Intake:
             chunks=page.chunks,
         )
 
+    async def cut_again(self, known: Known, text: str) -> Document:
+        """A stored document from its own text, cut as texts are cut now; what is known of it stays. Raises NotRead."""
+        return Document(
+            location=known.location,
+            title=known.title,
+            text=text,
+            uri=known.uri,
+            digest=known.digest,
+            published=known.published,
+            source=known.source,
+            kind=known.kind,
+            expires=known.expires,
+            readers=known.readers,
+            chunks=await self.reader.cut(text),
+        )
+
     def mark(self, found: Found, source: str, ttl: float | None) -> str:
         """Says whether a document must be made again: of its bytes, of what was said of it, and of the way it is read and cut.
 
@@ -127,9 +145,9 @@ class Intake:
         whole.update(found.raw)
         return whole.hexdigest()
 
-    async def put(self, namespace: str, documents: Sequence[Document]) -> list[Receipt]:
+    async def put(self, namespace: str, documents: Sequence[Document], *, take: Take = "changed") -> list[Receipt]:
         begun = time.perf_counter()
-        receipts = await self.store.put(namespace, documents)
+        receipts = await self.store.put(namespace, documents, take=take)
         if self._meter is not None:
             self._meter.ingested("store", time.perf_counter() - begun)
         return receipts
@@ -142,13 +160,17 @@ class Intake:
 class Delivery:
     """What one source brings in one pass. Documents go in as they come, a batch at a time; `end` puts what is left.
 
-    ttl: seconds that these documents are served from their date on, whatever the rules say.
+    ttl: seconds that these documents are served from their date on, whatever the rules say. again: what has not changed is
+    read and stored anew as well; a source that remembers what it saw forgets it first.
     """
 
-    def __init__(self, intake: Intake, namespace: str, source: str = "", ttl: float | None = None) -> None:
+    def __init__(
+        self, intake: Intake, namespace: str, source: str = "", ttl: float | None = None, *, again: bool = False
+    ) -> None:
         self.intake = intake
         self.namespace = namespace
         self.source = source
+        self.again = again
         self.report = Report()
         self._ttl = ttl
         self._batch: dict[str, Document] = {}  # by location: of two with one, the later counts
@@ -156,7 +178,7 @@ class Delivery:
 
     async def offer(self, found: Found, before: str | None = None) -> bool:
         """Take one in; before: the digest it is stored with. False where it cannot be read, which is in the report."""
-        if before is not None and before == self.intake.mark(found, self.source, self._ttl):
+        if not self.again and before is not None and before == self.intake.mark(found, self.source, self._ttl):
             self.same()
             return True
         self.report.files += 1
@@ -182,6 +204,7 @@ class Delivery:
     def skip(self, shown: str, why: str, *, looked: bool = False) -> None:
         """Say why something is not taken. looked: it counts as a document that was looked at."""
         self.report.files += looked
+        self.report.left_out += 1
         self.intake.counted(self.source, "skipped")
         if len(self.report.skipped) < NAMED:
             self.report.skipped.append((shown, why))
@@ -201,7 +224,7 @@ class Delivery:
         batch, self._batch = list(self._batch.values()), {}
         if not batch:
             return
-        for receipt in await self.intake.put(self.namespace, batch):
+        for receipt in await self.intake.put(self.namespace, batch, take="all" if self.again else "changed"):
             self.report.seq = max(self.report.seq, receipt.seq)
             self.intake.counted(self.source, receipt.status)
             if receipt.status == "unchanged":

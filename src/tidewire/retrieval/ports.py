@@ -145,6 +145,11 @@ class Vector(msgspec.Struct, frozen=True):
     scale: float
 
 
+# Which of the documents that are put. all: with the digest that is stored, too. same: only with the digest that is stored; what was
+# replaced or deleted meanwhile stays so.
+Take = Literal["changed", "all", "same"]
+
+
 class Store(Protocol):
     """The truth: documents, chunks, vectors, changes. What it has acknowledged survives kill -9."""
 
@@ -153,10 +158,10 @@ class Store(Protocol):
 
     async def close(self) -> None: ...
 
-    async def put(self, namespace: str, documents: Sequence[Document], *, again: bool = False) -> list[Receipt]:
+    async def put(self, namespace: str, documents: Sequence[Document], *, take: Take = "changed") -> list[Receipt]:
         """Add or replace these, all or none, in one transaction. A document with the digest that is stored is left as it is.
 
-        again: it is replaced all the same, and its chunks wait for vectors anew; those that they have serve until then.
+        take: but for "changed", chunks wait for vectors anew; those that they have serve until then.
         """
 
     async def remove(self, namespace: str, locations: Sequence[str]) -> list[Receipt]:

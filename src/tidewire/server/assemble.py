@@ -34,6 +34,7 @@ from tidewire.server.kinds import KINDS, Parts
 from tidewire.server.library import Library, NoDocuments, library_of
 from tidewire.server.load import Load
 from tidewire.server.plan_settings import plans
+from tidewire.server.reindexing import Reindexing
 from tidewire.server.rerankers import reranker_of
 from tidewire.server.routebook import Reread, Routebook
 from tidewire.server.sessions import session_desk, sweep
@@ -65,6 +66,7 @@ class House(msgspec.Struct, frozen=True):
     admission: Admission
     metrics: Metrics
     documents: Documents
+    reindexing: Reindexing
     kept: Caching
     library: Library
     encoder: Encoder | None = None
@@ -120,7 +122,7 @@ async def house(settings: Settings, *, own_port: int, source: Source | None = No
             rng=random.Random(os.urandom(8)),
             cascades=settings.cascades,
         )
-        documents = await running(stack, settings, library.store, metrics.intake, library.index)
+        documents, reindexing = await running(stack, settings, library.store, metrics.intake, library.index)
         caching = Caching(
             settings,
             tables=lambda: book.tables,
@@ -169,7 +171,17 @@ async def house(settings: Settings, *, own_port: int, source: Source | None = No
             stack.callback(asyncio.create_task(work).cancel)
         try:
             yield House(
-                settings, desk, sessions, catalogue, admission, metrics, documents, caching, library, encoders.encoder
+                settings,
+                desk,
+                sessions,
+                catalogue,
+                admission,
+                metrics,
+                documents,
+                reindexing,
+                caching,
+                library,
+                encoders.encoder,
             )
         finally:
             await desk.drain(0.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
@@ -14,15 +15,19 @@ import msgspec
 from tidewire.core.errors import BadRequest, Conflict, NotFound
 from tidewire.core.meter import IntakeMeter
 from tidewire.doors.documents import Done, Given, Pushed
-from tidewire.retrieval.intake import BATCH, Found, Intake
+from tidewire.retrieval.intake import BATCH, Found, Intake, Report
 from tidewire.retrieval.ports import Document, Index, Known, Store
 from tidewire.retrieval.reading.dates import seconds
-from tidewire.retrieval.reading.page import NotRead
+from tidewire.retrieval.reading.page import NotRead, printable
 from tidewire.retrieval.reading.suspicion import suspicious
+from tidewire.retrieval.remedies import remedy
 from tidewire.retrieval.sources import signed
+from tidewire.retrieval.sources.supervisor import SHOWN, State
 from tidewire.server.ingest_settings import SourceSettings
 from tidewire.server.intake import Sources, intake_of
+from tidewire.server.reindexing import Reindexing
 from tidewire.server.settings import Settings
+from tidewire.server.troubles import Trouble, Troubles, of_source
 
 
 class Documents:
@@ -37,6 +42,11 @@ class Documents:
         self._sources = sources
         self._webhooks = webhooks
         self._busy: set[str] = set()  # messages of webhooks that are being done
+        self._troubles = Troubles()
+        self._states = {
+            name: State(name, given.namespace, "webhook", f"/v1/sources/{name}/webhook")
+            for name, given in webhooks.items()
+        } | sources.supervisor.states
 
     async def put(
         self, namespace: str, given: Sequence[tuple[Given, bytes]], source: str = "", readers: tuple[str, ...] = ()
@@ -50,6 +60,7 @@ class Documents:
                 document = await self._intake.made(_found(one, raw, readers), source, None)
             except NotRead as refusal:
                 self._intake.counted(source, "skipped")
+                self._troubles.note(namespace, source, printable(one.location), str(refusal))
                 done[n] = Done(one.location, "failed", error=str(refusal))
             else:
                 made.append((n, document))
@@ -58,6 +69,7 @@ class Documents:
             receipts = await self._intake.put(namespace, [document for _, document in batch])
             for (n, document), receipt in zip(batch, receipts, strict=True):
                 self._intake.counted(source, receipt.status)
+                self._troubles.settle(namespace, receipt.location)
                 done[n] = Done(
                     receipt.location,
                     receipt.status,
@@ -74,6 +86,7 @@ class Documents:
             named = await self._store.document(namespace, location)
             location = named[0].location if named is not None else location
         (receipt,) = await self._store.remove(namespace, [location])
+        self._troubles.settle(namespace, location)
         if receipt.status == "removed":
             self._intake.counted(source, "removed")
         return Done(receipt.location, receipt.status, seq=receipt.seq)
@@ -112,6 +125,8 @@ class Documents:
             given = [(one, (one.text or "").encode("utf-8", "replace")) for one in body.documents]
             done = await self.put(namespace, given, name, tuple(self._webhooks[name].readers))
             done += [await self.remove(namespace, location, name) for location in body.deleted]
+            self._states[name].last = time.time()
+            self._states[name].report = _report(done)
             answer = msgspec.json.encode({"results": done, "failed": sum(bool(one.error) for one in done)})
             # Kept for longer than its timestamp would let it in again.
             await self._store.set_note(note, answer.decode(), expires=time.time() + 3 * signed.WINDOW)
@@ -120,7 +135,35 @@ class Documents:
         return answer
 
     def sources(self, namespace: str) -> list[Any]:
-        return [state for state in self._sources.supervisor.states.values() if state.namespace == namespace]
+        """Each with what may help where it fails."""
+        return [
+            {**msgspec.to_builtins(state), "remedy": remedy(state.error)}
+            for state in self._states.values()
+            if state.namespace == namespace
+        ]
+
+    def troubles(self, namespace: str) -> list[Trouble]:
+        """What was sent and not taken, then what the sources could not read in their last pass."""
+        return self._troubles.all(namespace) + [
+            trouble
+            for state in self._sources.supervisor.states.values()
+            if state.namespace == namespace
+            for trouble in of_source(state)
+        ]
+
+
+def _report(done: Sequence[Done]) -> Report:
+    """What a webhook's message did, as the passes of other sources are reported."""
+    refused = [(one.location, one.error) for one in done if one.error]
+    counted = Counter(one.status for one in done)
+    return Report(
+        files=len(done),
+        indexed=counted["added"] + counted["replaced"],
+        unchanged=counted["unchanged"],
+        removed=counted["removed"],
+        left_out=len(refused),
+        skipped=refused[:SHOWN],
+    )
 
 
 def _found(one: Given, raw: bytes, readers: tuple[str, ...]) -> Found:
@@ -154,8 +197,8 @@ def _date(said: float | str | None, name: str) -> float | None:
 
 async def running(
     stack: AsyncExitStack, settings: Settings, store: Store, meter: IntakeMeter, index: Index | None = None
-) -> Documents:
-    """The documents of a house, with their sources at work until the stack is left."""
+) -> tuple[Documents, Reindexing]:
+    """The documents of a house, with their sources at work until the stack is left; and who indexes them again."""
     intake = intake_of(settings.ingest, store, meter)
     stack.push_async_callback(intake.reader.close)
     sources = Sources(settings, intake)
@@ -163,4 +206,6 @@ async def running(
     sources.start()
     stack.callback(asyncio.create_task(sources.sweep()).cancel)
     hooks = {name: given for name, given in settings.sources.items() if given.kind == "webhook"}
-    return Documents(intake, index, sources, hooks)
+    reindexing = Reindexing(intake, sources.supervisor)
+    stack.push_async_callback(reindexing.close)
+    return Documents(intake, index, sources, hooks), reindexing

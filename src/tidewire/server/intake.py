@@ -20,7 +20,7 @@ from tidewire.retrieval.sources.folder import Choice, Folder
 from tidewire.retrieval.sources.port import Source
 from tidewire.retrieval.sources.signed import key_of
 from tidewire.retrieval.sources.supervisor import Supervisor, Watched
-from tidewire.retrieval.sources.web import Pages, Web
+from tidewire.retrieval.sources.web import Pages, Web, shown
 from tidewire.server.ingest_settings import Ingest, SourceSettings
 from tidewire.server.settings import Settings
 
@@ -43,7 +43,13 @@ class Sources:
         self._web = Web(largest=settings.ingest.file_bytes, private=settings.ingest.private)
         self._intake = intake
         watched = {
-            name: Watched(source, given.namespace, given.every_s)
+            name: Watched(
+                source,
+                given.namespace,
+                given.every_s,
+                kind=given.kind,
+                place=given.path or ", ".join(map(shown, given.urls)),
+            )
             for name, given in settings.sources.items()
             if (source := _source(given, self._web)) is not None
         }

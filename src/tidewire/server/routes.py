@@ -36,9 +36,11 @@ from tidewire.doors.documents import DocumentRoutes
 from tidewire.doors.embeddings import EmbeddingRoutes
 from tidewire.doors.gemini import GeminiRoutes
 from tidewire.doors.images import ImageRoutes
+from tidewire.doors.library import LibraryRoutes
 from tidewire.doors.native import NativeRoutes
 from tidewire.doors.ollama import OllamaRoutes
 from tidewire.doors.openai import OpenAIRoutes
+from tidewire.doors.reindex import ReindexRoutes
 from tidewire.doors.responses import ResponsesRoutes
 from tidewire.doors.search import SearchRoutes
 from tidewire.doors.sessions import SessionRoutes
@@ -48,6 +50,7 @@ from tidewire.doors.streaming import Manner, Streaming
 from tidewire.doors.ui import UIRoutes
 from tidewire.doors.websocket import WebSocketDoor
 from tidewire.server.assemble import House
+from tidewire.server.overview import Overview
 from tidewire.server.searching import Searching
 from tidewire.server.settings import Settings
 from tidewire.telemetry.metrics import CONTENT_TYPE
@@ -223,6 +226,12 @@ def router(house: House) -> tuple[ASGIApp, Shedding]:
         routes.add(path, shape, **handlers)
     for path, handlers in documents.open_routes.items():
         routes.add(path, shape, open_to_all=True, **handlers)
+
+    reindex = ReindexRoutes(house.reindexing)
+    routes.add("/v1/reindex", shape, post=reindex.begin, get=reindex.job, delete=reindex.end)
+    shelves = LibraryRoutes(Overview(house.library, house.documents, house.reindexing))
+    routes.add("/v1/library", shape, get=shelves.look)
+    routes.add("/v1/passages", shape, get=shelves.passages)
 
     routes.add("/v1/search", shape, post=SearchRoutes(Searching(house.library)).search)
 

@@ -22,11 +22,12 @@ from tidewire.retrieval.reading.page import NotRead, Page, printable
 
 
 class Asked(msgspec.Struct, array_like=True):
-    """size: bytes of the document."""
+    """size: bytes of the document. cut: they are text that was read before, and is only to be cut."""
 
     name: str
     kind: str
     size: int
+    cut: bool = False
 
 
 class Said(msgspec.Struct, omit_defaults=True):
@@ -58,7 +59,7 @@ def allow(seconds: float) -> None:
 
 def read(raw: bytes, asked: Asked, most: int, memory: int) -> Said:
     try:
-        page = formats.read(raw, asked.name, asked.kind, most)
+        page = Page("", raw.decode()) if asked.cut else formats.read(raw, asked.name, asked.kind, most)
         text = printable(page.text)
         cut = tuple(chunks(text))
         return Said(msgspec.structs.replace(page, title=printable(page.title), text=text, chunks=cut))

@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from tidewire.retrieval.ports import Chunk
 from tidewire.retrieval.reading import formats
 from tidewire.retrieval.reading.child import Asked, Said
 from tidewire.retrieval.reading.page import NotRead, Page
@@ -42,11 +43,20 @@ class Reader:
             raise NotRead(f"not read: {len(raw):,} bytes, and {bounds.size:,} is the limit")
         formats.chosen(raw, name, kind)
         plain = name.encode("utf-8", "replace").decode()[-200:]
+        return await self._read(Asked(plain, kind, len(raw)), raw)
+
+    async def cut(self, text: str) -> tuple[Chunk, ...]:
+        """The chunks of a text that was read before, as texts are cut now. Raises NotRead."""
+        raw = text.encode("utf-8", "replace")
+        return (await self._read(Asked("", "", len(raw), cut=True), raw)).chunks
+
+    async def _read(self, asked: Asked, raw: bytes) -> Page:
+        bounds = self.bounds
         async with self._turn:
             process = self._idle.pop() if self._idle else _Process(bounds)
             try:
                 async with asyncio.timeout(bounds.seconds):
-                    said = await process.read(Asked(plain, kind, len(raw)), raw)
+                    said = await process.read(asked, raw)
             except TimeoutError:
                 raise NotRead(f"not read: it took longer than {bounds.seconds:g} s") from None
             finally:

@@ -40,7 +40,8 @@ class Feed:
         store = delivery.intake.store
         note = f"feed {delivery.namespace} {delivery.source} {self._url}"
         cursor = msgspec.json.decode((await store.note(note)) or "{}", type=_Cursor)
-        page = await self._web.get(self._url, cursor.etag, cursor.modified)
+        asked = ("", "") if delivery.again else (cursor.etag, cursor.modified)
+        page = await self._web.get(self._url, *asked)
         if page.raw is None:
             return
         entries = await asyncio.to_thread(parsed, page.raw, page.kind, self._url)

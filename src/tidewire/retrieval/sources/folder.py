@@ -61,6 +61,8 @@ class Folder:
     async def run(self, delivery: Delivery) -> None:
         """Raises NotFound where nothing is at the path (what was indexed of it is kept), BadRequest for what is no folder or file."""
         self._changed.clear()
+        if delivery.again:
+            self._seen.clear()
         try:
             await self._pass(delivery)
             await delivery.flush()

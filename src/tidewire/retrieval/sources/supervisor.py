@@ -22,19 +22,30 @@ SHOWN: Final = 20  # documents that were skipped and are named
 
 
 class Watched(msgspec.Struct, frozen=True):
-    """A source and how it is run. every: seconds between two passes, where nothing tells of changes. ttl: of its documents, in seconds."""
+    """A source and how it is run. every: seconds between two passes, where nothing tells of changes. ttl: of its documents, in seconds.
+
+    kind, place: what it is and where, for whoever looks.
+    """
 
     source: Source
     namespace: str
     every: float
     ttl: float | None = None
+    kind: str = ""
+    place: str = ""
 
 
 class State(msgspec.Struct):
-    """How a source is. last: Unix seconds of its last whole pass. failures: since then. report: of that pass."""
+    """How a source is. last, next: Unix seconds of its last whole pass and of the next. failures: since the last. report: of the last,
+    or of the one that runs. every: seconds, as in the settings; None for what comes by itself.
+    """
 
     name: str
     namespace: str
+    kind: str = ""
+    place: str = ""
+    every: float | None = None
+    next: float | None = None
     status: Literal["waiting", "running", "failing"] = "waiting"
     last: float | None = None
     failures: int = 0
@@ -51,7 +62,10 @@ class Supervisor:
         self._intake = intake
         self._sources = dict(sources)
         self._found = found
-        self.states = {name: State(name, watched.namespace) for name, watched in sources.items()}
+        self.states = {
+            name: State(name, one.namespace, one.kind, one.place, one.every) for name, one in sources.items()
+        }
+        self._turns = {name: asyncio.Lock() for name in sources}
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -66,41 +80,49 @@ class Supervisor:
         for watched in self._sources.values():
             await watched.source.close()
 
-    async def once(self, name: str) -> Report:
-        """One pass now. Raises what the source raises."""
+    async def once(self, name: str, *, again: bool = False) -> Report:
+        """One pass, when the one that runs has ended. again: all of it is read and stored anew. Raises TidewireError."""
         watched, state = self._sources[name], self.states[name]
-        delivery = Delivery(self._intake, watched.namespace, name, watched.ttl)
-        state.status = "running"
-        try:
-            await watched.source.run(delivery)
-        finally:
-            report = await delivery.end()
-            report.skipped = report.skipped[:SHOWN]
-            state.report = report
-            if report.indexed or report.removed:
-                self._found(watched.namespace)
-        state.status, state.error, state.failures, state.last = "waiting", "", 0, time.time()
-        return report
+        async with self._turns[name]:
+            delivery = Delivery(self._intake, watched.namespace, name, watched.ttl, again=again)
+            state.status, state.report = "running", delivery.report
+            try:
+                await watched.source.run(delivery)
+                await delivery.flush()
+                state.error, state.failures, state.last = "", 0, time.time()
+            except TidewireError as error:
+                self._failed(state, error)
+                raise
+            except Exception:  # supervisor boundary: a defect in a source costs this pass only
+                log.exception("a defect in a source", extra={"source": name})
+                wrong = InternalError("something went wrong in the server; its log says what")
+                self._failed(state, wrong)
+                raise wrong from None
+            finally:
+                state.status = "failing" if state.failures else "waiting"
+                report = await delivery.end()
+                report.skipped = report.skipped[:SHOWN]
+                if report.indexed or report.removed:
+                    self._found(watched.namespace)
+            return report
 
     async def _keep(self, name: str, watched: Watched) -> None:
         state = self.states[name]
         while True:
             try:
                 report = await self.once(name)
-            except TidewireError as error:
-                self._failed(state, error)
-            except Exception:  # supervisor boundary: a defect in a source costs this pass only
-                log.exception("a defect in a source", extra={"source": name})
-                self._failed(state, InternalError("something went wrong in the server; its log says what"))
-            else:
-                if report.indexed or report.removed or report.skipped:
-                    log.info("source read", extra={"source": name, "count": report.indexed + report.removed})
-                await watched.source.wait(watched.every)
+            except TidewireError:  # it is in the state, and in the log
+                pause = min(LONGEST, FIRST * 2 ** min(state.failures - 1, 20))
+                state.next = time.time() + pause
+                await asyncio.sleep(pause)
                 continue
-            await asyncio.sleep(min(LONGEST, FIRST * 2 ** min(state.failures - 1, 20)))
+            if report.indexed or report.removed or report.skipped:
+                log.info("source read", extra={"source": name, "count": report.indexed + report.removed})
+            state.next = time.time() + watched.every
+            await watched.source.wait(watched.every)
 
     def _failed(self, state: State, error: TidewireError) -> None:
-        state.status, state.error = "failing", error.message
+        state.error = error.message
         state.failures += 1
         self._intake.counted(state.name, "failed")
         log.warning("a source failed", extra={"source": state.name, "error": error, "count": state.failures})

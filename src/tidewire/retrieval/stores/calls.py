@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from operator import methodcaller
 from typing import Any, TypeVar
 
-from tidewire.retrieval.ports import Change, Document, Known, Receipt, Row, Shelf, Vector
+from tidewire.retrieval.ports import Change, Document, Known, Receipt, Row, Shelf, Take, Vector
 
 T = TypeVar("T")
 
@@ -33,8 +33,8 @@ class Calls(ABC):
     async def _heed(self) -> None:
         """Never returns: wakes who listens when another process has written."""
 
-    async def put(self, namespace: str, documents: Sequence[Document], *, again: bool = False) -> list[Receipt]:
-        return await self._do(lambda writing: writing.put(namespace, documents, self._clock(), again=again), wake=True)
+    async def put(self, namespace: str, documents: Sequence[Document], *, take: Take = "changed") -> list[Receipt]:
+        return await self._do(lambda writing: writing.put(namespace, documents, self._clock(), take=take), wake=True)
 
     async def remove(self, namespace: str, locations: Sequence[str]) -> list[Receipt]:
         return await self._do(lambda writing: writing.remove(namespace, locations), wake=True)

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from tidewire.retrieval.ports import Change, Document, Receipt, Vector
+from tidewire.retrieval.ports import Change, Document, Receipt, Take, Vector
 from tidewire.retrieval.stores.sqlite_writing import KEPT, public_id, signed
 
 CHANNEL: Final = "tidewire_documents"
@@ -22,7 +22,7 @@ class Writing:
         self._loose: set[bytes] = set()  # digests that chunks had which are gone
 
     async def put(
-        self, namespace: str, documents: Sequence[Document], now: float, *, again: bool = False
+        self, namespace: str, documents: Sequence[Document], now: float, *, take: Take = "changed"
     ) -> list[Receipt]:
         number = await self._number(namespace)
         stored: list[tuple[Document, int, int, int, Literal["added", "replaced"]]] = []
@@ -36,8 +36,11 @@ class Writing:
                 number,
                 document.location,
             )
-            if before is not None and before["digest"] == document.digest and not again:
-                out[document.location] = Receipt(document.location, "unchanged", await self.seq(), before["version"])
+            same = before is not None and before["digest"] == document.digest
+            if (take == "changed" and same) or (take == "same" and not same):
+                left: tuple[Literal["unchanged", "unknown"], int]
+                left = ("unchanged", before["version"]) if before is not None else ("unknown", 0)
+                out[document.location] = Receipt(document.location, left[0], await self.seq(), left[1])
                 continue
             kept = await self._vectored(document)
             if before is not None:
@@ -45,7 +48,7 @@ class Writing:
                 replaced.append(before["public"])
             version = await self._version(number, document.location)
             chunks = await self._insert(number, namespace, document, version, now)
-            if again:
+            if take != "changed":
                 await self._await_vectors(chunks)
             added += chunks
             stored.append((document, version, len(chunks), kept, "replaced" if before is not None else "added"))

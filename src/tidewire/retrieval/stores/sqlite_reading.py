@@ -180,8 +180,19 @@ def known_of(row: Sequence[Any]) -> Known:
 
 def shelf_of(row: Sequence[Any], pending: Mapping[str, int]) -> Shelf:
     """From the counts of a source, as every store of tables selects them."""
-    source, documents = row[:2]
-    return Shelf(*row[:8], ages=(*row[8:], documents), pending=pending.get(source, 0))
+    source, documents, chunks, size, oldest, newest, indexed, expiring, *ages = row
+    return Shelf(
+        source=source,
+        documents=documents,
+        chunks=int(chunks),
+        size=int(size),
+        oldest=oldest,
+        newest=newest,
+        indexed=indexed,
+        expiring=expiring,
+        ages=(*ages, documents),
+        pending=pending.get(source, 0),
+    )
 
 
 def row_of(row: Sequence[Any]) -> Row:

@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from tidewire.retrieval.ports import Change, Document, Receipt, Vector
+from tidewire.retrieval.ports import Change, Document, Receipt, Take, Vector
 from tidewire.retrieval.stores.sqlite_reading import few, marks
 
 KEPT: Final = 10_000  # changes that an index may be behind before it is made anew
@@ -24,7 +24,9 @@ class Writing:
         self._loose: set[bytes] = set()  # digests that chunks had which are gone
         self.checkpoint = False  # clear the write-ahead log behind the commit
 
-    def put(self, namespace: str, documents: Sequence[Document], now: float, *, again: bool = False) -> list[Receipt]:
+    def put(
+        self, namespace: str, documents: Sequence[Document], now: float, *, take: Take = "changed"
+    ) -> list[Receipt]:
         number = self._number(namespace)
         stored: list[tuple[Document, int, int, int, Literal["added", "replaced"]]] = []
         out: dict[str, Receipt] = {}
@@ -36,8 +38,11 @@ class Writing:
                 "SELECT id, public, version, digest FROM documents WHERE namespace = ? AND location = ?",
                 (number, document.location),
             ).fetchone()
-            if before is not None and before[3] == document.digest and not again:
-                out[document.location] = Receipt(document.location, "unchanged", self.seq(), before[2])
+            same = before is not None and before[3] == document.digest
+            if (take == "changed" and same) or (take == "same" and not same):
+                left: tuple[Literal["unchanged", "unknown"], int]
+                left = ("unchanged", before[2]) if before is not None else ("unknown", 0)
+                out[document.location] = Receipt(document.location, left[0], self.seq(), left[1])
                 continue
             kept = self._vectored(document)
             if before is not None:
@@ -45,7 +50,7 @@ class Writing:
                 replaced.append(before[1])
             version = self._version(number, document.location)
             chunks = self._insert(number, namespace, document, version, now)
-            if again:
+            if take != "changed":
                 self._await_vectors(chunks)
             added += chunks
             stored.append((document, version, len(chunks), kept, "replaced" if before is not None else "added"))
