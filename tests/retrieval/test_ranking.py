@@ -12,7 +12,7 @@ from tidewire.retrieval.ports import Row
 from tidewire.retrieval.ranking.duplicates import PER_DOCUMENT, collapsed
 from tidewire.retrieval.ranking.features import EXACT, OPENS, asked, lift
 from tidewire.retrieval.ranking.fuse import normed, reciprocal, shares, weighted
-from tidewire.retrieval.ranking.recency import CUED, DAY, PRESETS, Recency, factor, fitting
+from tidewire.retrieval.ranking.recency import CUED, DAY, PRESETS, Recency, cued, factor, newest, raised
 from tidewire.retrieval.simhash import simhash
 
 NOW = 1_790_000_000.0  # in September 2026
@@ -104,20 +104,36 @@ def test_age_takes_no_more_than_its_weight_wherever_the_clock_jumps(
     ],
 )
 def test_a_cue_of_time_makes_what_is_new_count_more(question: str) -> None:
-    assert fitting(question, Recency(), NOW).weight == CUED
-    assert fitting(question, PRESETS["reference"], NOW).weight == CUED
+    assert cued(question, NOW)
+    assert raised(Recency()).weight == raised(PRESETS["reference"]).weight == CUED
 
 
 @pytest.mark.parametrize(
     "question",
     ["electric current in a coil", "the current through a diode", "the war of 2003", "port 2025x", "how to restore"],
 )
-def test_a_question_without_one_keeps_its_weight(question: str) -> None:
-    assert fitting(question, Recency(), NOW) == Recency()
+def test_a_question_without_one_has_no_cue(question: str) -> None:
+    assert not cued(question, NOW)
 
 
 def test_a_cue_takes_nothing_from_a_greater_weight() -> None:
-    assert fitting("latest", Recency(0.9, DAY), NOW) == Recency(0.9, DAY)
+    assert raised(Recency(0.9, DAY)) == Recency(0.9, DAY)
+
+
+def test_of_old_documents_the_newest_is_told_apart_from_older_ones() -> None:
+    """200 and 700 days are both many half-lives; counted from the newest that fits, one is new."""
+    old, older = NOW - 200 * DAY, NOW - 700 * DAY
+    plain = [factor(raised(Recency()), when, NOW) for when in (old, older)]
+    assert plain[0] - plain[1] < 0.01
+    zero = newest([(0.9, old), (1.0, older), (0.1, NOW)], NOW)
+    assert zero == old
+    assert factor(raised(Recency()), old, zero) == 1.0
+    assert factor(raised(Recency()), older, zero) < 0.51
+
+
+def test_age_counts_from_now_where_nothing_was_found_or_it_is_dated_ahead() -> None:
+    assert newest([], NOW) == NOW
+    assert newest([(1.0, NOW + DAY)], NOW) == NOW
 
 
 WORDS = " ".join(f"word{n}" for n in range(60))
@@ -156,6 +172,7 @@ def test_each_text_is_shown_once_and_no_document_fills_the_page(drawn: list[tupl
 
 
 def test_a_heading_that_is_asked_for_lifts_and_a_question_of_small_words_lifts_nothing() -> None:
-    assert lift(asked("How do I restore backups?"), row(heading="Guide > Restoring backups")) == EXACT
-    assert lift(asked("what is it"), row()) == 1.0
-    assert lift(asked("what is it"), row(start=0)) == OPENS
+    assert lift(asked("How do I restore backups?"), row(heading="Guide > Restoring backups"), opens=True) == EXACT
+    assert lift(asked("what is it"), row(), opens=True) == 1.0
+    assert lift(asked("what is it"), row(start=0), opens=True) == OPENS
+    assert lift(asked("what is it"), row(start=0), opens=False) == 1.0

@@ -26,7 +26,7 @@ def normed(scored: Sequence[Scored]) -> dict[int, float]:
 
 
 def shares(scored: Sequence[Scored]) -> dict[int, float]:
-    """Of the best score: for a list that is alone, whose last is not nothing, only the least."""
+    """Of the best score: for a list that is whole or alone, whose last is not nothing, only the least."""
     high = max((score for _, score in scored), default=0.0)
     return {chunk: max(0.0, score / high) if high > 0 else 1.0 for chunk, score in scored}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -11,6 +12,7 @@ import msgspec
 DAY: Final = 86400.0
 YEAR: Final = 365.25 * DAY
 CUED: Final = 0.5  # weight where the question itself asks for what is new
+FITS: Final = 0.5  # of the best score: what has as much is about the matter
 _CUES: Final = re.compile(
     r"\b(?:latest|newest|most recent|recent|recently|currently|today|tonight|yesterday|right now|at the moment|these days|"
     r"this (?:morning|afternoon|evening|week|month|quarter|year)|last (?:night|week|month|quarter)|as of|up[- ]to[- ]date|"
@@ -35,19 +37,27 @@ PRESETS: Final = {
 }
 
 
-def fitting(question: str, recency: Recency, now: float) -> Recency:
-    """The preset, or more of it where the question gives a cue of time: a word, or a year that is not over for long."""
-    if recency.weight >= CUED:
-        return recency
+def cued(question: str, now: float) -> bool:
+    """Whether it asks for what is new: by a word, or by a year that is not over for long."""
     this_year = 1970 + now / YEAR
-    named = any(int(year) >= int(this_year) - 1 for year in _YEAR.findall(question))
-    if named or _CUES.search(question):
-        return msgspec.structs.replace(recency, weight=CUED)
-    return recency
+    return any(int(year) >= int(this_year) - 1 for year in _YEAR.findall(question)) or bool(_CUES.search(question))
+
+
+def raised(recency: Recency) -> Recency:
+    """For a question that asks for what is new."""
+    return recency if recency.weight >= CUED else msgspec.structs.replace(recency, weight=CUED)
+
+
+def newest(scored: Sequence[tuple[float, float]], now: float) -> float:
+    """scored: score and date of what was found. From when age counts for a question that asks for what is new: the date of the newest
+    that fits, for the latest word on a matter may be a year old, and all before it many half-lives.
+    """
+    best = max((score for score, _ in scored), default=0.0)
+    return min(now, max((published for score, published in scored if score >= FITS * best), default=now))
 
 
 def factor(recency: Recency, published: float, now: float) -> float:
-    """What a score is multiplied by: 1 for what is new or dated ahead of our clock, 1 - weight for what is very old."""
+    """What a score is multiplied by: 1 for what is as new as `now` or newer, 1 - weight for what is very old."""
     if not recency.weight:
         return 1.0
     age = max(0.0, now - published)
