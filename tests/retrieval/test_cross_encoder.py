@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 
 import pytest
 
 from tidewire.core.errors import SettingsError, UpstreamError
-from tidewire.retrieval.reranking.cross_encoder import BATCH, CrossEncoder
+from tidewire.retrieval.reranking.cross_encoder import BATCH, HANDING, CrossEncoder
 from tidewire.retrieval.reranking.port import Skipped
 
 onnx = pytest.importorskip("onnx", reason="the extra embed is not installed")
@@ -18,6 +19,7 @@ np = pytest.importorskip("numpy")
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "heron", "water", "waits", "owl", "night", "hunts", "in", "mat"]
 ALL = ["input_ids", "attention_mask", "token_type_ids"]
+FOREVER = math.inf
 QUESTION = "heron waits in water"
 TEXTS = ["owl hunts in night", "heron waits in water", "mat", "heron in water"]
 
@@ -92,9 +94,9 @@ async def loaded(made):
 
 async def test_each_passage_is_read_beside_the_question(folder):
     made = await loaded(encoder(folder))
-    assert await made.scores(QUESTION, TEXTS) == [1.0, 4.0, 0.0, 3.0]
-    assert await made.scores("owl", TEXTS * 3) == [1.0, 0.0, 0.0, 0.0] * 3
-    assert await made.scores("", ["", "\ud800"]) == [0.0, 0.0]
+    assert await made.scores(QUESTION, TEXTS, FOREVER) == [1.0, 4.0, 0.0, 3.0]
+    assert await made.scores("owl", TEXTS * 3, FOREVER) == [1.0, 0.0, 0.0, 0.0] * 3
+    assert await made.scores("", ["", "\ud800"], FOREVER) == [0.0, 0.0]
     assert made.name == "file/model"
     assert encoder(folder, name="overlap").name == "file/overlap"
     await made.close()
@@ -105,16 +107,16 @@ async def test_int8_orders_as_float32_does(folder):
 
     quantize_dynamic(folder / "model.onnx", folder / "int8.onnx", per_channel=True, weight_type=QuantType.QInt8)
     made = await loaded(encoder(folder, file="int8.onnx"))
-    assert await made.scores(QUESTION, TEXTS) == pytest.approx([1.0, 4.0, 0.0, 3.0], abs=0.1)
+    assert await made.scores(QUESTION, TEXTS, FOREVER) == pytest.approx([1.0, 4.0, 0.0, 3.0], abs=0.1)
     await made.close()
 
 
 async def test_what_is_too_long_is_cut_from_the_longer_of_the_two(folder):
     made = await loaded(encoder(folder, tokens=10))
     # Ten tokens, three of them marks: two of the question, five of the passage.
-    assert await made.scores("heron water", ["mat " * 4 + "heron water"]) == [1.0]
+    assert await made.scores("heron water", ["mat " * 4 + "heron water"], FOREVER) == [1.0]
     # A question longer than half leaves the passage half, and nothing is refused.
-    assert await made.scores("heron " + "mat " * 500, ["heron " + "in " * 500]) == [1.0]
+    assert await made.scores("heron " + "mat " * 500, ["heron " + "in " * 500], FOREVER) == [1.0]
     await made.close()
 
 
@@ -127,17 +129,17 @@ async def test_a_model_without_types_or_with_narrow_numbers_is_read_too(folder):
     model.graph.initializer.append(onnx.numpy_helper.from_array(np.int32(WORDS.index("mat")), "mats"))
     onnx.save(model, folder / "narrow.onnx")
     made = await loaded(encoder(folder, file="narrow.onnx"))
-    assert await made.scores("owl", ["mat"]) == [0.0]
+    assert await made.scores("owl", ["mat"], FOREVER) == [0.0]
     await made.close()
 
 
 async def test_before_it_is_loaded_nobody_waits_for_it(folder):
     made = encoder(folder)
     with pytest.raises(Skipped) as caught:
-        await made.scores(QUESTION, TEXTS)
+        await made.scores(QUESTION, TEXTS, FOREVER)
     assert caught.value.why == "loading"
     await made._loading
-    assert len(await made.scores(QUESTION, TEXTS)) == 4
+    assert len(await made.scores(QUESTION, TEXTS, FOREVER)) == 4
     await made.close()
 
 
@@ -153,8 +155,8 @@ async def test_a_question_that_is_let_go_of_stops_at_the_next_batch_and_holds_no
             return real.scores(question, texts)
 
     made._session = Slow()
-    first = asyncio.create_task(made.scores("heron", TEXTS * 5))
-    second = asyncio.create_task(made.scores("owl", TEXTS))
+    first = asyncio.create_task(made.scores("heron", TEXTS * 5, FOREVER))
+    second = asyncio.create_task(made.scores("owl", TEXTS, FOREVER))
     while not read:
         await asyncio.sleep(0.001)
     first.cancel()
@@ -162,7 +164,32 @@ async def test_a_question_that_is_let_go_of_stops_at_the_next_batch_and_holds_no
         await first
     going.set()
     assert await second == [1.0, 0.0, 0.0, 0.0]
-    assert read == [("heron", BATCH), ("owl", BATCH)]
+    assert read == [("heron", BATCH), ("owl", BATCH), ("owl", BATCH)]
+    await made.close()
+
+
+async def test_what_is_read_by_the_deadline_is_given_and_the_rest_is_not_read(folder, monkeypatch):
+    made = await loaded(encoder(folder))
+    loop, real = asyncio.get_running_loop(), made._session
+    read, slow, going = [], asyncio.Event(), threading.Event()
+
+    class Slow:
+        def scores(self, question, texts):
+            read.extend(texts)
+            if len(read) > 2 * BATCH:
+                loop.call_soon_threadsafe(slow.set)
+                going.wait(10)
+            return real.scores(question, texts)
+
+    made._session = Slow()
+    now = loop.time()
+    asked = asyncio.create_task(made.scores(QUESTION, TEXTS * 5, now + 1000))
+    await slow.wait()
+    monkeypatch.setattr(loop, "time", lambda: now + 1000 - HANDING)  # the deadline comes
+    assert await asked == [1.0, 4.0, 0.0, 3.0]
+    going.set()
+    assert await made.scores(QUESTION, TEXTS, loop.time()) == []
+    assert len(read) == 3 * BATCH
     await made.close()
 
 
@@ -187,7 +214,7 @@ async def test_a_file_that_is_no_reranker_is_said_to_be_none(folder, broken, sai
     made = await loaded(encoder(folder))
     for _ in range(2):
         with pytest.raises(UpstreamError, match=said) as caught:
-            await made.scores(QUESTION, TEXTS)
+            await made.scores(QUESTION, TEXTS, FOREVER)
         assert caught.value.kind == "reranker_failed"
     assert caplog.messages == ["the cross-encoder could not be loaded"]
     await made.close()
@@ -202,7 +229,7 @@ async def test_a_model_that_fails_on_a_passage_does_not_quote_it(folder):
 
     made._session = Broken()
     with pytest.raises(UpstreamError) as caught:
-        await made.scores(QUESTION, TEXTS)
+        await made.scores(QUESTION, TEXTS, FOREVER)
     assert "heron" not in caught.value.message
     await made.close()
 

@@ -33,7 +33,7 @@ class Played:
 
     def warm(self): ...
 
-    async def scores(self, question, texts):
+    async def scores(self, question, texts, until):
         self.asked += 1
         try:
             await asyncio.sleep(self.takes)
@@ -96,12 +96,23 @@ def test_what_is_late_is_let_go_of_at_the_nearer_deadline():
     virtually(work)
 
 
-@pytest.mark.parametrize("gives", [[], [1.0], [1.0, 2.0, 3.0], [1.0, math.nan], [math.inf, 1.0], [1.0, -math.inf]])
+@pytest.mark.parametrize("gives", [[1.0, 2.0, 3.0], [1.0, math.nan], [math.inf, 1.0], [1.0, -math.inf]])
 def test_scores_that_are_none_are_an_error_of_the_reranker(gives):
     async def work(played, bounded, metrics):
         played.gives = gives
         assert await skipped(bounded) == ("upstream_bad_answer", 0)
         assert metrics.results == {("played", "upstream_bad_answer"): 1}
+
+    virtually(work)
+
+
+def test_scores_of_the_first_texts_are_an_order_from_two_on():
+    async def work(played, bounded, metrics):
+        assert await bounded.scores("q", ["a", "b", "c"], deadline=None) == [1.0, 2.0]
+        for few in ([], [1.0]):
+            played.gives = few
+            assert await skipped(bounded) == ("late", 0)
+        assert metrics.results == {("played", "part"): 1, ("played", "late"): 2}
 
     virtually(work)
 

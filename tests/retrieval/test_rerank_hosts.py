@@ -17,6 +17,7 @@ from tidewire.retrieval.reranking.hosts import HOSTS, scores
 from upstream import Upstream, refuses, silent, unaccepted
 
 TEXTS = ["Carson City is in Nevada.", "Washington, D.C. is the capital.", "Capitalisation is grammar."]
+SOON = 0.0  # whoever asks keeps the time
 SCORES = [0.07867, 0.9990564, 0.000123]
 ANSWERS = {
     "cohere": b'{"id":"07734bd2-2473-4f07-94e1-0d9f0e6843cf","results":[{"index":1,"relevance_score":0.9990564},'
@@ -58,7 +59,7 @@ async def fault(*scripts, url="", kind="jina"):
     async with Upstream(*scripts) as host:
         asked = reranker(kind, url or host.url)
         with pytest.raises(UpstreamError) as caught:
-            await asked.scores("the question", ["one", "two"])
+            await asked.scores("the question", ["one", "two"], SOON)
         await asked.close()
     return caught.value
 
@@ -67,7 +68,7 @@ async def fault(*scripts, url="", kind="jina"):
 async def test_each_host_is_asked_and_read_as_its_reference_says(kind):
     async with Upstream(answers(ANSWERS[kind])) as host:
         asked = reranker(kind, host.url)
-        assert await asked.scores("capital?", TEXTS) == SCORES
+        assert await asked.scores("capital?", TEXTS, SOON) == SCORES
         await asked.close()
         (call,) = host.calls
         assert (call.method, call.path) == ("POST", HOSTS[kind].path)
@@ -80,7 +81,7 @@ async def test_each_host_is_asked_and_read_as_its_reference_says(kind):
 async def test_a_host_of_ones_own_needs_neither_a_key_nor_a_model(kind):
     async with Upstream(answers(ANSWERS[kind])) as host:
         asked = reranker(kind, f"{host.url}/v1/", model="", key="")
-        assert await asked.scores("capital?", TEXTS) == SCORES
+        assert await asked.scores("capital?", TEXTS, SOON) == SCORES
         await asked.close()
         assert host.calls[0].path == "/v1/rerank"
         assert "authorization" not in host.calls[0].headers
@@ -91,7 +92,7 @@ async def test_a_host_of_ones_own_needs_neither_a_key_nor_a_model(kind):
 async def test_long_texts_are_cut_and_half_characters_replaced():
     async with Upstream(answers(b'{"results":[{"index":0,"relevance_score":1}]}')) as host:
         asked = reranker("jina", host.url)
-        assert await asked.scores("q" * 9000, ["\ud800" + "t" * 9000]) == [1.0]
+        assert await asked.scores("q" * 9000, ["\ud800" + "t" * 9000], SOON) == [1.0]
         await asked.close()
         (text,) = host.calls[0].json["documents"]
         assert (len(host.calls[0].json["query"]), len(text), text[:2]) == (QUESTION, CHARACTERS, "?t")
@@ -154,7 +155,7 @@ async def test_an_answer_without_end_is_not_read_to_its_end(monkeypatch):
 async def test_a_question_that_is_let_go_of_lets_go_of_its_host():
     async with Upstream(silent) as host:
         asked = reranker("cohere", host.url)
-        task = asyncio.create_task(asked.scores("q", ["a", "b"]))
+        task = asyncio.create_task(asked.scores("q", ["a", "b"], SOON))
         await host.asked()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -164,7 +165,7 @@ async def test_a_question_that_is_let_go_of_lets_go_of_its_host():
     async with unaccepted() as url:
         asked = reranker("cohere", url)
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(asked.scores("q", ["a", "b"]), 0.05)
+            await asyncio.wait_for(asked.scores("q", ["a", "b"], SOON), 0.05)
         await asked.close()
 
 

@@ -57,17 +57,17 @@ class PlayedEncoder:
 class PlayedReranker:
     name = "played"
 
-    def __init__(self, *, hangs: bool = False) -> None:
-        self._hangs = hangs
+    def __init__(self, *, hangs: bool = False, reads: int = 100) -> None:
+        self._hangs, self._reads = hangs, reads
 
     def warm(self) -> None: ...
 
     async def close(self) -> None: ...
 
-    async def scores(self, question: str, texts: Sequence[str]) -> Sequence[float]:
+    async def scores(self, question: str, texts: Sequence[str], until: float) -> Sequence[float]:
         if self._hangs:
             await asyncio.Event().wait()
-        return [float(n) for n, _ in enumerate(texts)]
+        return [float(n) for n, _ in enumerate(texts[: self._reads])]
 
 
 def bounded(reranker: PlayedReranker, candidates: int = 24) -> Bounded:
@@ -157,3 +157,7 @@ async def test_what_a_reranker_is_not_given_stays_behind_what_it_has_read() -> N
     turned = await find(search(reranker=bounded(PlayedReranker(), candidates=2)))
     assert [one.row.chunk for one in turned.found] == [before[1], before[0], before[2]]
     assert [one.rerank for one in turned.found] == [1.0, 0.0, None]
+    assert turned.notices == []
+    slow = await find(search(reranker=bounded(PlayedReranker(reads=2))))
+    assert [one.row.chunk for one in slow.found] == [before[1], before[0], before[2]]
+    assert (slow.reranker, slow.notices) == ("played", ["rerank:read:2 of 3"])

@@ -89,7 +89,7 @@ class RerankMeter(Protocol):
     """What rerankers report. reranker: its name."""
 
     def reranked(self, reranker: str, result: str, seconds: float) -> None:
-        """A search was to be ordered anew. result: done, late, paused, loading, cancelled, or the code of an error."""
+        """A search was to be ordered anew. result: done, part (some were read), late, paused, loading, cancelled, or the code of an error."""
 
 
 class CacheMeter(Protocol):

@@ -15,6 +15,7 @@ from tidewire.retrieval.reranking.restraint import IN_A_ROW, Restraint
 
 log = logging.getLogger("tidewire.retrieval")
 
+LEAST: Final = 2  # scores that make an order
 SPARE: Final = 0.02  # seconds of the caller's own time that are left to it: what was found is of no use after that
 
 
@@ -33,7 +34,7 @@ class Bounded:
         self._reranker.warm()
 
     async def scores(self, question: str, texts: Sequence[str], *, deadline: float | None) -> Sequence[float]:
-        """A finite number for each text, in their order. deadline: of the search, on the event loop's clock.
+        """A finite number for each text, in their order, or for the first two and more. deadline: of the search, on the event loop's clock.
 
         Raises Skipped where there is none: "late", "paused", "loading", or the code of what went wrong.
         """
@@ -42,7 +43,7 @@ class Bounded:
         result = "cancelled"
         try:
             given = await self._scores(question, texts, began, deadline)
-            result = "done"
+            result = "done" if len(given) == len(texts) else "part"
         except Skipped as skipped:
             result = skipped.why
             raise
@@ -64,7 +65,7 @@ class Bounded:
             raise Skipped("paused")
         try:
             async with asyncio.timeout_at(until):
-                given = _checked(await self._reranker.scores(question, texts), len(texts))
+                given = _checked(await self._reranker.scores(question, texts, until), len(texts))
         except TimeoutError:
             if until == own:  # else it was the caller who had no time
                 self._failed(began, "late", "it did not answer within rerank.deadline_ms")
@@ -88,8 +89,10 @@ class Bounded:
 
 
 def _checked(scores: Sequence[float], count: int) -> Sequence[float]:
-    if len(scores) != count:
+    if len(scores) > count:
         raise _bad(f"the reranker was given {count} texts, and {len(scores)} scores came")
+    if len(scores) < LEAST:
+        raise TimeoutError  # it had no time for more
     if not all(map(math.isfinite, scores)):
         raise _bad("the reranker gave a score that is no finite number")
     return scores

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 import logging
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +20,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("tidewire.retrieval")
 
-BATCH: Final = 4  # texts that are read before the deadline counts again
+BATCH: Final = 2  # passages that are read before the deadline counts again
+HANDING: Final = 0.005  # seconds that are left to hand over what has been read
+USUAL: Final = "A chunk has some 180 words. " * 30
 PACKAGES: Final = ("onnxruntime", "tokenizers", "numpy")
 INSTALL: Final = "pip install 'tidewire[embed]'"
 
@@ -28,6 +32,7 @@ class CrossEncoder:
     question and a passage together, that it reads. threads: of the processor.
 
     Raises SettingsError for files that are not there. One question is read at a time, in a thread: of many at once, the first are in time.
+    What cannot be read in time is not read, and the best candidates come first.
     """
 
     def __init__(self, model: Path, tokenizer: Path, *, name: str, tokens: int, threads: int) -> None:
@@ -53,7 +58,7 @@ class CrossEncoder:
         if self._loading is None:
             self._loading = asyncio.get_running_loop().create_task(self._load())
 
-    async def scores(self, question: str, texts: Sequence[str]) -> Sequence[float]:
+    async def scores(self, question: str, texts: Sequence[str], until: float) -> Sequence[float]:
         self.warm()
         if self._fault:
             raise UpstreamError(self._fault, code="reranker_failed")
@@ -61,10 +66,11 @@ class CrossEncoder:
             raise Skipped("loading")
         loop = asyncio.get_running_loop()
         out: list[float] = []
-        async with self._turn:
-            for at in range(0, len(texts), BATCH):
-                batch = texts[at : at + BATCH]
-                out += await loop.run_in_executor(self._hand, self._read, self._session, question, batch)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(until - HANDING), self._turn:
+                for at in range(0, len(texts), BATCH):
+                    batch = texts[at : at + BATCH]
+                    out += await loop.run_in_executor(self._hand, self._read, self._session, question, batch)
         return out
 
     async def close(self) -> None:
@@ -77,26 +83,34 @@ class CrossEncoder:
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
-            self._session = await loop.run_in_executor(self._hand, self._open)
+            session, each = await loop.run_in_executor(self._hand, self._open)
         except UpstreamError as error:
             self._fault = error.message
             log.exception("the cross-encoder could not be loaded")
         else:
+            self._session = session
             took = round(loop.time() - began, 3)
-            log.info("the cross-encoder is loaded", extra={"model": self.name, "seconds": took})
+            log.info(
+                "the cross-encoder is loaded; ms: of one passage",
+                extra={"model": self.name, "seconds": took, "ms": round(each * 1000, 1)},
+            )
 
-    def _open(self) -> Session:
+    def _open(self) -> tuple[Session, float]:
+        """And the seconds that it takes for a passage of the usual length."""
         from tidewire.retrieval.reranking.cross_encoder_session import Session  # noqa: PLC0415 - imports the extra
 
         try:
             session = Session(*self._paths, self._tokens, self._threads)
             session.scores("The first run", ["allocates."])
+            began = time.perf_counter()
+            session.scores("How long does it take?", [USUAL])
+            each = time.perf_counter() - began
         except Exception as error:  # supervisor boundary: both packages raise bare Exceptions for broken files
             raise UpstreamError(
                 f"the cross-encoder cannot be loaded ({type(error).__name__}: {str(error)[:200]}); look at {self._paths[0]}",
                 code="reranker_failed",
             ) from error
-        return session
+        return session, each
 
     def _read(self, session: Session, question: str, texts: Sequence[str]) -> list[float]:
         try:

@@ -34,7 +34,7 @@ class Hosted:
     def warm(self) -> None:
         """There is nothing to load."""
 
-    async def scores(self, question: str, texts: Sequence[str]) -> Sequence[float]:
+    async def scores(self, question: str, texts: Sequence[str], until: float) -> Sequence[float]:
         asked = Asked(self._model, _sent(question, QUESTION), [_sent(text, CHARACTERS) for text in texts])
         answer = await self._post(msgspec.json.encode(self._host.body(asked)))
         return scores(self._host, answer, len(texts))

@@ -22,8 +22,10 @@ class Reranker(Protocol):
     def warm(self) -> None:
         """Begin what must be done before the first question; returns at once."""
 
-    async def scores(self, question: str, texts: Sequence[str]) -> Sequence[float]:
-        """Higher is better, in the order of the texts. Cancelled when it is late, and then lets go of all it can.
+    async def scores(self, question: str, texts: Sequence[str], until: float) -> Sequence[float]:
+        """Higher is better, in the order of the texts; those of the first ones alone, where there is no time for more.
+
+        until: on the event loop's clock. It is cancelled then, and lets go of all it can.
 
         Raises UpstreamError where it failed, Skipped where it is not ready.
         """
