@@ -63,3 +63,18 @@ async def test_what_is_no_search_is_refused_with_what_is_wrong(served, asked):
     status, body = await search(served, **asked)
     assert (status, body["error"]["code"]) == (400, "invalid_value")
     assert any(word in body["error"]["message"] for word in ("query", "limit", "odd"))
+
+
+async def test_a_passage_says_which_copies_of_it_are_not_shown_and_how_much_they_are_alike(served):
+    text = " ".join(f"Ferry number {n} to the island leaves from the old harbour at {n} sharp." for n in range(1, 13))
+    for location, body in {"first": text, "second": text, "third": f"{text} Bring a coat."}.items():
+        given = {"text": f"# Ferry\n\n{body}", "published": "2026-01-01" if location == "second" else "2020-01-01"}
+        await served.ask(
+            "PUT", f"/v1/documents/ferry/{location}?visible=lexical", given, content_type="application/json"
+        )
+    (best, *_) = (await search(served, query="ferry island harbour"))[1]["passages"]
+    assert best["uri"] == "ferry/second"
+    likeness = {copy["uri"]: copy["likeness"] for copy in best["copies"]}
+    assert likeness["ferry/first"] == 1.0
+    assert 0.8 <= likeness["ferry/third"] < 1.0
+    assert best["parts"]["copies"] == 2

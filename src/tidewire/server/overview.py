@@ -12,8 +12,11 @@ from tidewire.server.reindexing import Reindexing
 
 
 class Overview:
-    def __init__(self, library: Library, documents: Documents, reindexing: Reindexing) -> None:
+    """largest: bytes of a document that can be put over HTTP."""
+
+    def __init__(self, library: Library, documents: Documents, reindexing: Reindexing, largest: int) -> None:
         self._library = library
+        self._largest = largest
         self._documents = documents
         self._reindexing = reindexing
 
@@ -39,6 +42,7 @@ class Overview:
             "ready": index.ready,
             "behind": index.lag()[0],
             "encoder": encoder.name if encoder is not None else None,
+            "largest": self._largest,
             "job": self._reindexing.job(namespace),
         }
 

@@ -229,7 +229,8 @@ def router(house: House) -> tuple[ASGIApp, Shedding]:
 
     reindex = ReindexRoutes(house.reindexing)
     routes.add("/v1/reindex", shape, post=reindex.begin, get=reindex.job, delete=reindex.end)
-    shelves = LibraryRoutes(Overview(house.library, house.documents, house.reindexing))
+    largest = min(limits.body_bytes, settings.ingest.file_bytes)
+    shelves = LibraryRoutes(Overview(house.library, house.documents, house.reindexing, largest))
     routes.add("/v1/library", shape, get=shelves.look)
     routes.add("/v1/passages", shape, get=shelves.passages)
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 from tidewire.doors.search import Asked
+from tidewire.retrieval.ports import Row
+from tidewire.retrieval.ranking.duplicates import likeness
 from tidewire.retrieval.ranking.recency import PRESETS
 from tidewire.retrieval.search import Found, Query
 from tidewire.server.library import Library
@@ -20,7 +23,7 @@ class Searching:
         deadline = None
         if asked.deadline_ms is not None:
             deadline = asyncio.get_running_loop().time() + asked.deadline_ms / 1000
-        results = await self._library.search.find(
+        results = await self._library.finder.find(
             namespace,
             Query(
                 text=asked.query,
@@ -33,9 +36,13 @@ class Searching:
                 deadline=deadline,
             ),
         )
+        hidden = await self._library.store.fetch(
+            namespace, [chunk for found in results.found for chunk in found.copies]
+        )
         return {
-            "passages": [_passage(found) for found in results.found],
+            "passages": [_passage(found, hidden) for found in results.found],
             "epoch": results.epoch,
+            "cache": "hit" if results.cached else "miss",
             "ready": self._library.index.ready,
             "recency_weight": results.weight,
             "reranker": results.reranker or None,
@@ -44,7 +51,7 @@ class Searching:
         }
 
 
-def _passage(found: Found) -> dict[str, Any]:
+def _passage(found: Found, hidden: Mapping[int, Row]) -> dict[str, Any]:
     """score: of the parts beside it. lexical, dense: None where that list did not hold it. rerank: in the reranker's own scale; None where it did not read it."""
     row = found.row
     return {
@@ -67,4 +74,16 @@ def _passage(found: Found) -> dict[str, Any]:
             "rerank": found.rerank,
             "copies": len(found.copies),
         },
+        "copies": [_copy(row, hidden[chunk]) for chunk in found.copies if chunk in hidden],
+    }
+
+
+def _copy(shown: Row, hidden: Row) -> dict[str, Any]:
+    """A passage that is not shown because another says the same. likeness: of their words, 1 for the same text."""
+    return {
+        "document": hidden.document,
+        "title": hidden.title,
+        "uri": hidden.uri,
+        "published": hidden.published,
+        "likeness": round(likeness(shown, hidden), 3),
     }

@@ -57,8 +57,14 @@ def _same(one: Row, other: Row, shingles: dict[int, frozenset[tuple[str, ...]]])
         return True
     if distance(one.simhash, other.simhash) > NEAR:
         return False
-    first, second = (_shingles(row, shingles) for row in (one, other))
-    return len(first & second) >= SAME * len(first | second)
+    return likeness(one, other, shingles) >= SAME
+
+
+def likeness(one: Row, other: Row, known: dict[int, frozenset[tuple[str, ...]]] | None = None) -> float:
+    """The Jaccard similarity of two texts, 0 to 1. known: shingles by chunk, filled as they are made."""
+    known = {} if known is None else known
+    first, second = (_shingles(row, known) for row in (one, other))
+    return len(first & second) / len(first | second)
 
 
 def _shingles(row: Row, known: dict[int, frozenset[tuple[str, ...]]]) -> frozenset[tuple[str, ...]]:
