@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -66,3 +67,19 @@ async def test_what_the_model_that_quotes_says_is_searched_for_each_time(tmp_pat
                 assert b'"reused"' not in body
         await tidewire.ask("DELETE", "/v1/documents/tides.md")
         assert b"12 hours" not in await ask(tidewire, "extractive")
+
+
+async def test_a_search_is_found_again_until_its_documents_change(tmp_path: Path) -> None:
+    async def search(tenant: Served, **more: Any) -> tuple[str, list[str]]:
+        _, _, raw = await tenant.ask("POST", "/v1/search", {"query": "high water"} | more)
+        body = json.loads(raw)
+        return body["cache"], [p["title"] for p in body["passages"]]
+
+    async with serving(tmp_path) as tidewire:
+        await put(tidewire, "tides.md", "# Tides\n\nHigh water comes twice a day.")
+        assert [await search(tidewire) for _ in range(2)] == [("miss", ["Tides"]), ("hit", ["Tides"])]
+        assert (await search(tidewire, groups=["staff"]))[0] == "miss"
+        await tidewire.ask("DELETE", "/v1/documents/tides.md")
+        assert await search(tidewire) == ("miss", [])
+    async with serving(tmp_path, retrieval=Retrieval(results_s=0.0)) as tidewire:
+        assert [await search(tidewire) for _ in range(2)] == [("miss", [])] * 2

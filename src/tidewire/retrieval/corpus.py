@@ -8,7 +8,7 @@ from typing import Final
 
 from tidewire.core.ports import Passage
 from tidewire.retrieval.engines.memory import MemoryIndex
-from tidewire.retrieval.search import Found, Query, Search
+from tidewire.retrieval.search import Finder, Found, Query
 
 PATIENCE: Final = 0.1  # seconds for the meaning of a question: a model that is still being loaded is done without
 FILLING: Final = 5.0  # seconds that a question waits for an index that has only just begun to be filled
@@ -17,8 +17,8 @@ FILLING: Final = 5.0  # seconds that a question waits for an index that has only
 class Corpus:
     """What `providers.extractive.Corpus` asks for. It quotes several passages of one document, so none is held back for that."""
 
-    def __init__(self, search: Search, index: MemoryIndex) -> None:
-        self._search = search
+    def __init__(self, finder: Finder, index: MemoryIndex) -> None:
+        self._finder = finder
         self._index = index
 
     async def search(self, namespace: str, query: str, limit: int) -> Sequence[Passage]:
@@ -26,7 +26,7 @@ class Corpus:
             return []
         await self._index.filled(FILLING)
         deadline = asyncio.get_running_loop().time() + PATIENCE
-        results = await self._search.find(
+        results = await self._finder.find(
             namespace, Query(text=query, limit=limit, per_document=limit, deadline=deadline)
         )
         return [passage(found) for found in results.found]

@@ -20,7 +20,7 @@ from tidewire.core.leaning import leans_on
 from tidewire.core.ports import ModelInfo, Provider, Sink
 from tidewire.core.request import Message, Request, Text
 from tidewire.retrieval.markers import Markers
-from tidewire.retrieval.search import Found, Query, Search
+from tidewire.retrieval.search import Finder, Found, Query
 
 NOTHING: Final = "retrieval_nothing"
 LATE: Final = "retrieval_late"
@@ -43,10 +43,10 @@ class Terms(msgspec.Struct, frozen=True):
 class Grounded:
     """A `Provider` around another: see the module. clock: Unix seconds."""
 
-    def __init__(self, inner: Provider, search: Search, terms: Terms, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, inner: Provider, finder: Finder, terms: Terms, clock: Callable[[], float] = time.time) -> None:
         self.name = inner.name
         self._inner = inner
-        self._search = search
+        self._finder = finder
         self._terms = terms
         self._clock = clock
 
@@ -80,7 +80,7 @@ class Grounded:
         try:
             async with asyncio.timeout_at(deadline):
                 query = Query(text=text, limit=self._terms.passages, deadline=deadline)
-                found = _within((await self._search.find(request.tenant, query)).found, self._terms.characters)
+                found = _within((await self._finder.find(request.tenant, query)).found, self._terms.characters)
         except TimeoutError:
             said = Notice(code=LATE, message="the search took too long; the model answers without your documents")
         except TidewireError as error:

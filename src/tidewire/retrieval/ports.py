@@ -280,6 +280,9 @@ class Index(Protocol):
     def epoch(self, namespace: str) -> int:
         """The epoch that is searched now."""
 
+    def seq(self, namespace: str) -> int:
+        """The last change to the namespace, vectors included, that is searched now."""
+
     def live(self, namespace: str, chunk: int, now: float) -> bool:
         """Whether the chunk is stored, not deleted and not expired, as far as this index knows."""
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import msgspec
 
@@ -80,6 +80,12 @@ class Results(msgspec.Struct, kw_only=True):
     weight: float
     reranker: str = ""
     cached: bool = False
+
+
+class Finder(Protocol):
+    """What passages are asked of: a search, or what stands around one."""
+
+    async def find(self, namespace: str, query: Query) -> Results: ...
 
 
 class Terms(msgspec.Struct, frozen=True):

@@ -133,7 +133,7 @@ async def house(settings: Settings, *, own_port: int, source: Source | None = No
         metrics.cache_size = lambda: caching.shelf.size
         tools = await stack.enter_async_context(toolbox(settings, metrics))
         # outside the cache: answers are kept by the passages they saw
-        grounding = Grounding(settings.retrieval, library.search, await mark_secret(library.store))
+        grounding = Grounding(settings.retrieval, library.finder, await mark_secret(library.store))
         arranged = Arrangement(
             catalogue, routes=lambda: book.current, wrappers=[caching.around, grounding.around], tools=tools
         )

@@ -8,7 +8,7 @@ from typing import Final
 from tidewire.core.ports import Provider
 from tidewire.retrieval.grounding import Grounded, Terms
 from tidewire.retrieval.ports import Store
-from tidewire.retrieval.search import Search
+from tidewire.retrieval.search import Finder
 from tidewire.server.settings import Retrieval
 
 SECRET: Final = "grounding secret"  # noqa: S105 - the name of a note
@@ -17,14 +17,14 @@ SECRET: Final = "grounding secret"  # noqa: S105 - the name of a note
 class Grounding:
     """secret: what the marks around passages are made with."""
 
-    def __init__(self, given: Retrieval, search: Search, secret: bytes) -> None:
+    def __init__(self, given: Retrieval, finder: Finder, secret: bytes) -> None:
         self._models = frozenset(given.models)
         self._terms = Terms(given.given, given.deadline_ms / 1000, given.characters, secret)
-        self._search = search
+        self._finder = finder
 
     def around(self, provider: Provider, model: str) -> Provider:
         """model: as the client asks for it."""
-        return Grounded(provider, self._search, self._terms) if model in self._models else provider
+        return Grounded(provider, self._finder, self._terms) if model in self._models else provider
 
 
 async def mark_secret(store: Store) -> bytes:

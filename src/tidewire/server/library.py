@@ -17,8 +17,9 @@ from tidewire.retrieval.engines.fts5_words import Fts5Words
 from tidewire.retrieval.engines.lexical import Lexical
 from tidewire.retrieval.engines.memory import Dense, MemoryIndex
 from tidewire.retrieval.ports import Store
+from tidewire.retrieval.recent import Recent
 from tidewire.retrieval.reranking.bounded import Bounded
-from tidewire.retrieval.search import Search
+from tidewire.retrieval.search import Finder, Search
 from tidewire.retrieval.vectors import Vectors
 from tidewire.server.document_store import store_of
 from tidewire.server.encoders import Encoders
@@ -32,11 +33,15 @@ HOSTED_BATCH: Final = 128
 
 
 class Library(msgspec.Struct, frozen=True):
-    """store: the truth. index: made from it. search: over both. corpus: as the model that quotes sees them."""
+    """store: the truth. index: made from it. search: over both. corpus: as the model that quotes sees them.
+
+    finder: what passages are asked of: the search, or what remembers its last results.
+    """
 
     store: Store
     index: MemoryIndex
     search: Search
+    finder: Finder
     corpus: Corpus
 
     async def run(self, stack: AsyncExitStack, encoders: Encoders, meter: EncoderMeter) -> None:
@@ -65,7 +70,9 @@ def library_of(settings: Settings, encoders: Encoders, reranker: Bounded | None 
     names = [encoder.name] if encoder is not None else []
     index = MemoryIndex(store, _words(), _matrix() if names else None, names)
     search = Search(store, index, encoder=encoder, reranker=reranker)
-    return Library(store, index, search, Corpus(search, index))
+    given = settings.retrieval
+    finder = Recent(search, given.results_s, given.results_bytes) if given.results_s else search
+    return Library(store, index, search, finder, Corpus(finder, index))
 
 
 class NoDocuments:

@@ -168,6 +168,16 @@ class Retrieval(Group, frozen=True):
     deadline_ms: Annotated[Ms, Meta(description="How long their search may take; then the model is asked without.")] = (
         300.0
     )
+    results_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=30,
+            extra={"unit": "s"},
+            description="How long the ranking of a search is used again while no document of the tenant changes. 0: never.",
+        ),
+    ] = 30.0
+    results_bytes: Annotated[Bytes, Meta(description="Memory for such rankings.")] = 4 << 20
 
 
 class Context(Group, frozen=True):

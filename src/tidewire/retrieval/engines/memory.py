@@ -68,6 +68,8 @@ class MemoryIndex:
         self._unseen: dict[int, int] = {}  # chunks without a vector of the first encoder: the change that brought them
         self._missing: dict[int, int] = {}  # and how many such chunks each change still has
         self._seq = 0
+        self._taken: dict[str, int] = {}  # by namespace: its last change since all was read
+        self._filled = 0  # the last change when all was read
         self._last = 0  # the store's, as far as heard
         self._behind_since = 0.0
         self._ready: Literal["empty", "lexical", "full"] = "empty"
@@ -128,6 +130,9 @@ class MemoryIndex:
 
     def epoch(self, namespace: str) -> int:
         return self._epochs.get(namespace, 0)
+
+    def seq(self, namespace: str) -> int:
+        return self._taken.get(namespace, self._filled)
 
     def lag(self) -> tuple[int, float]:
         behind = self._last - self._seq
@@ -190,7 +195,8 @@ class MemoryIndex:
 
     async def _fill(self) -> None:
         """All chunks, from the beginning."""
-        self._last = self._seq = await self._store.seq()
+        self._last = self._seq = self._filled = await self._store.seq()
+        self._taken.clear()
         for namespace in await self._store.namespaces():
             self._epochs[namespace] = await self._store.epoch(namespace)
         async for rows in self._store.rows():
@@ -221,6 +227,7 @@ class MemoryIndex:
                 await self._take(change)
                 self._seq = change.seq
                 self._epochs[change.namespace] = change.epoch
+                self._taken[change.namespace] = change.seq
                 self.on_change(change)
             await self._tell()
 
