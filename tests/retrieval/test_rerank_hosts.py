@@ -6,6 +6,8 @@ import asyncio
 import json
 import math
 
+import cohere
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -75,6 +77,18 @@ async def test_each_host_is_asked_and_read_as_its_reference_says(kind):
         assert call.json == ASKED[kind]
         assert call.headers["authorization"] == "Bearer sk-secret"
         assert asked.name == f"{kind}/m"
+
+
+async def test_cohere_is_asked_and_read_as_its_own_package_does():
+    async with Upstream(answers(ANSWERS["cohere"])) as host, httpx.AsyncClient() as http:
+        package = cohere.AsyncClientV2(api_key="sk-secret", base_url=host.url, httpx_client=http)
+        read = await package.rerank(model="m", query="capital?", documents=TEXTS)
+        asked = reranker("cohere", host.url)
+        got = await asked.scores("capital?", TEXTS, SOON)
+        await asked.close()
+        theirs, ours = ((call.method, call.path, call.json, call.headers["authorization"]) for call in host.calls)
+        assert theirs == ours
+        assert {row.index: row.relevance_score for row in read.results} == dict(enumerate(got))
 
 
 @pytest.mark.parametrize("kind", ["vllm", "tei"])
