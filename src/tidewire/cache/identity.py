@@ -27,6 +27,7 @@ ABOUT: Final = frozenset(
         "plan",
         "edge",
         "deadline",
+        "first_by",
     }
 )
 # Options that change no answer: who asks, what is kept of it, how a prompt is cached, what is reported.

@@ -163,7 +163,8 @@ class Request(msgspec.Struct, omit_defaults=True):
     stream: an id chosen by the client (1-64 of A-Z a-z 0-9 _ -) or None. chat: the conversation that the answer belongs to.
     session: whether the server keeps that conversation and adds its earlier turns; None where the client said nothing. intent: how
     long an answer is meant; None: the server may judge by the question. time_limit: seconds for the whole answer. plan: the class of use that the client names. edge: seconds from the
-    request's head to this. deadline: when the answer must have ended, on the clock of `time.monotonic`; set by the desk. tool_choice and response_format: in the shapes of Chat Completions. n: how many
+    request's head to this. deadline: when the answer must have ended, on the clock of `time.monotonic`; set by the desk.
+    first_by: when its first token is due, where its plan insists; set by the desk too. tool_choice and response_format: in the shapes of Chat Completions. n: how many
     answers. logprobs: how many alternatives a token, None for no log probabilities at all. options: fields of `dialect` that
     nobody here reads, for hosts that speak it. reuse: None where the client said nothing. edits: whether the client takes back
     text that it was sent. record: what the dialect wants to find again in the stream's meta, small JSON-able data.
@@ -188,6 +189,7 @@ class Request(msgspec.Struct, omit_defaults=True):
     plan: str | None = None
     edge: float = 0.0
     deadline: float | None = None
+    first_by: float | None = None
     on_disconnect: DisconnectPolicy | None = None
     n: int = 1
     logprobs: int | None = None

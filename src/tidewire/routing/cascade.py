@@ -246,6 +246,7 @@ class _Answering:
                 Message(role="user", content=[Text(asked)]),
             ],
             tool_choice="none" if request.tools else request.tool_choice,
+            first_by=None if self._edits else request.first_by,
         )
 
     def _too_long(self, better: Heard) -> str:

@@ -80,6 +80,14 @@ class Health:
         if seconds > self.peak(now):
             self._observe(seconds, now)
 
+    def missed(self, seconds: float, now: float) -> bool:
+        """It had not spoken after `seconds`, when its first token was due: it counts as twice as long, for how long it would have
+        taken nobody knows. True where that is far from usual for it.
+        """
+        usual = self.times.quantile(0.95, now)
+        self.spoke(2 * seconds, now)
+        return usual is not None and seconds > 2 * usual
+
     def erred(self, seconds: float, now: float) -> None:
         """It failed after `seconds`: a host that refuses at once is not a quick one."""
         self.failures += 1

@@ -65,12 +65,13 @@ class Hedged:
 
     async def answer(self, request: Request, sink: Sink) -> None:
         other = request if self._model is None else msgspec.structs.replace(request, model=self._model)
+        self._budget.request()
         await race(
             lambda lane: self._first.answer(request, lane),
             lambda lane: self._second.answer(other, lane),
             sink,
             delay=self._delay(),
-            budget=self._budget,
+            allowed=self._budget.take,
         )
 
     async def models(self) -> Sequence[ModelInfo]:
@@ -81,17 +82,16 @@ class Hedged:
             await provider.close()
 
 
-async def race(first: Ask, second: Ask, sink: Sink, *, delay: float | None, budget: Hedges) -> None:
-    """Ask the first; after `delay` seconds without content, where the budget allows it, the second too.
+async def race(first: Ask, second: Ask, sink: Sink, *, delay: float | None, allowed: Callable[[], bool]) -> None:
+    """Ask the first; after `delay` seconds without content, where it is allowed then, the second too.
 
     Returns when the one whose content came first has ended. Raises its error; where neither had content, the better of
     both. An error before the second was asked is raised at once. Nothing of either runs on when this is left, by
     cancellation either.
     """
-    budget.request()
     running = _Race(sink)
     try:
-        await running.run(first, second, delay, budget)
+        await running.run(first, second, delay, allowed)
     finally:
         await running.stop()
 
@@ -107,11 +107,11 @@ class _Race:
         self._decided = self._loop.create_future()
         self._lanes: list[_Lane] = []
 
-    async def run(self, first: Ask, second: Ask, delay: float | None, budget: Hedges) -> None:
+    async def run(self, first: Ask, second: Ask, delay: float | None, allowed: Callable[[], bool]) -> None:
         one = self._enter(first, hedge=False)
         if delay is not None:
             await asyncio.wait({one.task, self._decided}, timeout=delay, return_when=asyncio.FIRST_COMPLETED)
-            if self.winner is None and not one.task.done() and not self.sink.full and budget.take():
+            if self.winner is None and not one.task.done() and not self.sink.full and allowed():
                 self._enter(second, hedge=True)
         errors: list[BaseException] = []
         under_way = {lane.task: lane for lane in self._lanes}

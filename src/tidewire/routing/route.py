@@ -1,12 +1,14 @@
 """A route: a name that several models answer to. One candidate after another is tried; after the first token, to go on.
 
 What it keeps: content that has passed is never said a second time; tries beyond the first stay within the
-budget; none begins that is not likely to speak before the deadline.
+budget; none begins that is not likely to speak before the deadline. Where a first token is due, another candidate is asked while it
+can still keep that.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final
@@ -19,10 +21,11 @@ from tidewire.core.request import Request
 from tidewire.routing.budget import Budget
 from tidewire.routing.choose import prefix, ranked
 from tidewire.routing.continuation import Unbroken, continuable
+from tidewire.routing.due import Due
 from tidewire.routing.health import Healths
 from tidewire.routing.hedge import Hedges, race
 from tidewire.routing.table import Candidate, Needs, Plan, lacks, needs
-from tidewire.routing.trying import Numbered, Reason, Try, asked_as, blames_request, told
+from tidewire.routing.trying import Numbered, Patience, Reason, Try, asked_as, blames_request, told
 
 Find = Callable[[str], Awaitable[tuple[Provider, str]]]
 
@@ -101,6 +104,7 @@ class _Answering:
         self._now = route.clock
         began = self._now()
         self._deadline = began + min(request.time_limit or route.limit, route.limit)
+        self._due = Due(request.first_by, began, instead=route.plan.degrade, healths=route.healths)
         self._tries = 0  # that reached a host
         self._others = 0  # candidates after the first
         self._again = 0
@@ -131,6 +135,7 @@ class _Answering:
         now, plan = self._now(), self._route.plan
         if self._last is not None and blames_request(self._last):
             return None
+        self._left.sort(key=lambda c: self._due.slow(c.model, now))
         while self._left and (not self._tries or self._others < plan.fallbacks):
             candidate = self._left.pop(0)
             if not self._route.healths[candidate.model].breaker.allows(now) or not self._in_time(candidate, 0.0):
@@ -155,7 +160,16 @@ class _Answering:
         """Whether a try begun then is likely to speak before the deadline. The first is given the benefit of the doubt."""
         now = self._now()
         typical = self._route.healths[candidate.model].times.quantile(0.5, now) if self._tries else None
-        return now + wait + (typical or 0.0) < self._deadline
+        return now + wait + (typical or 0.0) < self._deadline and now + wait < self._due.latest
+
+    def _patience(self) -> Patience:
+        """For a try that begins now."""
+        now = self._now()
+        return min(
+            (self._route.plan.first_token_s, "upstream_first_token_timeout"),
+            (self._deadline - now, "time_limit"),
+            (self._due.latest - now, "plan_first_token"),
+        )
 
     def _pause(self, candidate: Candidate) -> float | None:
         """Seconds until a candidate that failed may be tried again, with jitter; None: not in this answer."""
@@ -177,13 +191,12 @@ class _Answering:
             return False
         if not health.breaker.allows(self._now()):  # opened while its provider was looked for
             return False
-        wait = min(route.plan.first_token_s, self._deadline - self._now())
-        if wait <= 0:
+        if self._patience()[0] <= 0:
             return False
         self._sink.reason = reason
         before = self._sink.n
         try:
-            await self._ask(candidate, provider, name, wait)
+            await self._ask(candidate, provider, name)
         except TidewireError as error:
             self._tries += self._sink.n > before or not isinstance(error, BadRequest)
             if error.begun:
@@ -204,6 +217,7 @@ class _Answering:
         others = [*self._left, candidate]
         cut: TidewireError = error
         unbroken.cut()
+        self._due.lift()
         for _ in range(route.plan.continuations):
             whom = next((c for c in others if route.healths[c.model].breaker.allows(self._now())), None)
             if whom is None or not unbroken.may_go_on(cut) or not self._in_time(whom, 0.0):
@@ -218,9 +232,8 @@ class _Answering:
             self._request, self._sink.reason = asked, "continuation"
             try:
                 provider, name = await route.find(whom.model)
-                wait = min(route.plan.first_token_s, self._deadline - self._now())
                 async with unbroken.joined():
-                    await self._ask(whom, provider, name, wait)
+                    await self._ask(whom, provider, name)
             except TidewireError as again:
                 if again.begun:
                     cut = again
@@ -233,21 +246,37 @@ class _Answering:
         if not unbroken.give_up():
             raise error
 
-    async def _ask(self, candidate: Candidate, provider: Provider, name: str, wait: float) -> None:
-        """One candidate; and, where the first of all is late and the route hedges, a second one beside it."""
+    async def _ask(self, candidate: Candidate, provider: Provider, name: str) -> None:
+        """One candidate; and, where that one is late, a second beside it: the first of all where the route hedges, any while a
+        first token is due.
+        """
+        route = self._route
 
         async def ask(whom: Candidate, provider: Provider, name: str, lane: Sink) -> None:
-            route = self._route
             health = route.healths[whom.model]
             one = Try(route.name, route.plan, whom.model, health=health, meter=route.meter, clock=route.clock)
-            await one.run(provider, asked_as(self._request, name), lane, first_token=wait)
+            await one.run(provider, asked_as(self._request, name), lane, patience=self._patience())
 
-        late = self._route.healths[candidate.model].times.quantile(0.95, self._now())
-        beside = await self._beside() if self._route.plan.hedge_share and late is not None and not self._tries else None
-        if beside is None:
+        now = self._now()
+        hedges = route.plan.hedge_share > 0 and not self._tries
+        late = route.healths[candidate.model].times.quantile(0.95, now) if hedges else None
+        beside = await self._beside() if late is not None or not math.isinf(self._due.latest) else None
+        rush = (
+            self._due.rush(beside[0].model, now) if beside is not None and self._others < route.plan.fallbacks else None
+        )
+        if beside is None or (late is None and rush is None):
             await ask(candidate, provider, name, self._sink)
             return
         other, others_provider, others_name = beside
+
+        def allowed() -> bool:
+            """A hedge, by its own share; else as a fallback that does not wait."""
+            if late is not None and route.hedges.take():
+                return True
+            if rush is None or not route.budget.take(self._now()):
+                return False
+            self._others += 1
+            return True
 
         async def second(lane: Sink) -> None:
             self._left.remove(other)
@@ -261,7 +290,10 @@ class _Answering:
         def first(lane: Sink) -> Coroutine[Any, Any, None]:
             return ask(candidate, provider, name, lane)
 
-        await race(first, second, self._sink, delay=late, budget=self._route.hedges)
+        if late is not None:
+            route.hedges.request()
+        delay = min(wait for wait in (late, rush) if wait is not None)
+        await race(first, second, self._sink, delay=delay, allowed=allowed)
 
     async def _beside(self) -> tuple[Candidate, Provider, str] | None:
         """Who would be asked next, and may be."""
@@ -287,6 +319,7 @@ class _Answering:
             raise last
         degrade = self._route.plan.degrade
         if degrade and self._deadline > self._now():
+            self._due.lift()
             self._sink.feed(
                 [
                     Notice(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -17,6 +17,14 @@ from tidewire.routing.health import Health
 from tidewire.routing.table import Plan
 
 Reason = Literal["start", "retry", "fallback", "continuation", "hedge", "refinement"]
+# Seconds until the first token, and the code of what is raised when it has not come by then.
+Patience = tuple[float, str]
+
+LATE: Final = {
+    "upstream_first_token_timeout": "after {seconds:g} s; try again, or ask a quicker model",
+    "time_limit": "when the time limit was over; raise time_limit",
+    "plan_first_token": "when the first token was due by its plan (first_token_ms); try again, or name another plan",
+}
 
 
 class Numbered:
@@ -96,9 +104,9 @@ class Try:
         self._timer: asyncio.Timeout | None = None
         self._began = 0.0
 
-    async def run(self, provider: Provider, request: Request, sink: Sink, *, first_token: float) -> None:
+    async def run(self, provider: Provider, request: Request, sink: Sink, *, patience: Patience) -> None:
         """Returns at the end of the answer. Raises what the provider does, with `begun` set where content had passed; and
-        TimedOut when the first token has not come after `first_token` seconds.
+        TimedOut when the first token has not come in time.
         """
         health = self._health
         self._began = self._clock()
@@ -109,17 +117,12 @@ class Try:
         health.tries += 1
         try:
             try:
-                async with asyncio.timeout(first_token) as self._timer:
+                async with asyncio.timeout(patience[0]) as self._timer:
                     await provider.answer(request, heard)
             except TimeoutError:
-                if first_token < self._plan.first_token_s:  # the request's own limit, which says nothing of the host
-                    raise TimedOut(
-                        f"{self.model} had said nothing when the time limit was over; raise time_limit",
-                        code="time_limit",
-                    ) from None
+                seconds, code = patience
                 raise TimedOut(
-                    f"{self.model} had said nothing after {first_token:g} s; try again, or ask a quicker model",
-                    code="upstream_first_token_timeout",
+                    f"{self.model} had said nothing {LATE[code].format(seconds=seconds)}", code=code
                 ) from None
             if not heard.finish:
                 raise UpstreamError(f"{self.model} ended its answer without saying why", code="upstream_unfinished")
@@ -163,8 +166,13 @@ class Try:
                 self._health.breaker.succeeded(now, probe=True)  # a host that reads requests and refuses them is well
                 self._probe = False
             return
-        if error is not None and error.kind == "time_limit":
+        if error is not None and error.kind == "time_limit":  # the request's own, which says nothing of the host
             self._health.late(now - self._began, now)
+            return
+        if error is not None and error.kind == "plan_first_token":
+            if self._health.missed(now - self._began, now):
+                self._break(now)
+                self._probe = False
             return
         self._health.erred(now - self._began, now)
         self._break(now)

@@ -48,7 +48,11 @@ class UsePlan(Budget, frozen=True):
         ),
     ] = 0.0
     enforce: Annotated[
-        bool, Meta(description="End a stream that has said nothing by first_token_ms, instead of only naming it.")
+        bool,
+        Meta(
+            description="End a stream that has said nothing by first_token_ms, instead of only naming it. "
+            "A route asks another candidate before, while it can be in time."
+        ),
     ] = False
 
     def plan(self, name: str) -> Plan:

@@ -104,7 +104,10 @@ class _Answering:
             if number > self._rounds:
                 raise self._endless()
             asked = msgspec.structs.replace(
-                asked, messages=[*self._request.messages, *said], tool_choice=_later(asked.tool_choice)
+                asked,
+                messages=[*self._request.messages, *said],
+                tool_choice=_later(asked.tool_choice),
+                first_by=None if self._stream.begun else asked.first_by,
             )
             if number == self._rounds:
                 asked = self._last_time(asked)
