@@ -9,7 +9,6 @@ from tidewire.server.rerank_settings import Rerank
 from upstream import Upstream, refuses, silent
 
 DOCUMENTS = {"heron.md": "A heron waits in shallow water.", "owl.md": "An owl hunts at night, not in water."}
-ASKED = {"query": "Where does a heron wait in water?", "recency": "reference"}
 
 
 async def owls_first(call):
@@ -19,8 +18,9 @@ async def owls_first(call):
     call.raw(body)
 
 
-async def search(served, **more):
-    status, _, raw = await served.ask("POST", "/v1/search", ASKED | more)
+async def search(served, query, **more):
+    """Each time another question: what was found for one is kept for a while."""
+    status, _, raw = await served.ask("POST", "/v1/search", {"query": query, "recency": "reference"} | more)
     assert status == 200
     return json.loads(raw)
 
@@ -32,13 +32,16 @@ async def test_its_order_counts_and_is_explained_until_it_fails(tmp_path):
             for name, text in DOCUMENTS.items():
                 status, _, _ = await served.ask("PUT", f"/v1/documents/{name}?visible=lexical", {"text": text})
                 assert status == 201
-            body = await search(served)
+            body = await search(served, "Where does a heron wait in water?")
             assert [p["uri"] for p in body["passages"]] == ["owl.md", "heron.md"]
             assert [p["parts"]["rerank"] for p in body["passages"]] == [1.0, 0.0]
             assert (body["reranker"], body["notices"]) == ("tei/bge", [])
             assert "rerank" in body["took_ms"]
-            for why, more in (("upstream_unavailable", {}), ("late", {"deadline_ms": 100})):
-                body = await search(served, **more)
+            for why, query, more in (
+                ("upstream_unavailable", "Does a heron wait in water?", {}),
+                ("late", "Which heron waits in the water?", {"deadline_ms": 100}),
+            ):
+                body = await search(served, query, **more)
                 assert [p["uri"] for p in body["passages"]] == ["heron.md", "owl.md"]
                 assert [p["parts"]["rerank"] for p in body["passages"]] == [None, None]
                 assert (body["reranker"], body["notices"]) == (None, [f"rerank:skipped:{why}"])

@@ -40,15 +40,15 @@ class Bounded:
         """
         loop = asyncio.get_running_loop()
         began = loop.time()
-        result = "cancelled"
         try:
             given = await self._scores(question, texts, began, deadline)
-            result = "done" if len(given) == len(texts) else "part"
         except Skipped as skipped:
-            result = skipped.why
+            self._meter.reranked(self.name, skipped.why, loop.time() - began)
             raise
-        finally:
-            self._meter.reranked(self.name, result, loop.time() - began)
+        except asyncio.CancelledError:
+            self._meter.reranked(self.name, "cancelled", loop.time() - began)
+            raise
+        self._meter.reranked(self.name, "done" if len(given) == len(texts) else "part", loop.time() - began)
         return given
 
     async def close(self) -> None:
