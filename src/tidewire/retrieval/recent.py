@@ -87,9 +87,10 @@ class Recent:
         """None where it will not do any more."""
         if not 0.0 <= now - kept.made < self._seconds:
             return None
-        rows = await self._search.store.fetch(namespace, list(kept.scores))
+        copies = [copy for scores in kept.scores.values() for copy in scores["copies"]]  # who asks may be told of them
+        rows = await self._search.store.fetch(namespace, [*kept.scores, *copies])
         which = Filter(now, query.groups, query.sources, query.since, query.until)
-        if any(chunk not in rows or not allowed(rows[chunk], which) for chunk in kept.scores):
+        if any(chunk not in rows or not allowed(rows[chunk], which) for chunk in (*kept.scores, *copies)):
             return None
         return [Found(row=rows[chunk], **scores) for chunk, scores in kept.scores.items()]
 
