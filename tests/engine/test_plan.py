@@ -6,11 +6,11 @@ import asyncio
 
 import pytest
 
-from tidewire.core.errors import BadRequest
+from tidewire.core.errors import BadRequest, TimedOut
 from tidewire.core.events import Closed, Notice, Span
 from tidewire.engine.plan import Plan, Plans, notice, over
 from tidewire.stores.memory import MemoryLog
-from workshop import Acts, Tally, desk_of, in_virtual_time, question, read, says, well_formed
+from workshop import Acts, Tally, desk_of, in_virtual_time, question, read, says, well_formed, words
 
 SPANS = [
     Span("connect", 0, 40),
@@ -124,6 +124,23 @@ async def test_the_total_of_a_plan_is_the_time_limit_of_requests_that_set_none_a
         meta = await desk.start(question(time_limit=limit))
         await read(desk, meta.stream)
     assert seen == pytest.approx([60.0, 5.0, 600.0], abs=0.1)
+
+
+@in_virtual_time
+async def test_a_provider_that_ends_at_the_time_limit_leaves_what_was_said():
+    async def late(request, sink):
+        if begun:
+            sink.feed(words("one "))
+        raise TimedOut("nothing more came in time", code="time_limit")
+
+    for begun in (True, False):
+        desk = desk_of(MemoryLog(), {"m": Acts(late)})
+        closed = (await read(desk, (await desk.start(question(time_limit=5.0))).stream))[-1].event
+        if begun:
+            assert (closed.status, closed.reason, closed.error) == ("incomplete", "time_limit", None)
+        else:
+            assert (closed.status, closed.error.code) == ("failed", "time_limit")
+            assert "time limit of 5 s" in closed.error.message
 
 
 @in_virtual_time

@@ -13,7 +13,7 @@ from tidewire.core.events import Attempt, Finish, Progress, Timing
 from tidewire.providers.hosted import Hosted
 from tidewire.providers.http import Timeouts
 from tidewire.providers.local_hosts import discover
-from upstream import Upstream, chat, refuses, says, silent, streams
+from upstream import Upstream, chat, refuses, says, silent, stall_after_headers, streams, unaccepted
 
 KEY = "sk-test-abcdefghijklmnop"
 
@@ -201,6 +201,42 @@ def test_a_silent_host_times_out_by_its_own_setting() -> None:
             provider = host(up.url, timeouts=Timeouts(header=7))
             with pytest.raises(TimedOut, match=r"7 s.*header_s"):
                 await provider.answer(question(), Cup())
+            assert len(up.calls) == 1
+
+    virtually(main())
+
+
+@pytest.mark.parametrize("script", [silent, stall_after_headers])
+def test_no_time_of_a_host_is_longer_than_what_is_left_of_the_request(script: Any) -> None:
+    async def main() -> None:
+        async with Upstream(script) as up:
+            provider = host(up.url, timeouts=Timeouts(header=7, first_token=7))
+            provider.host.clock = asyncio.get_running_loop().time
+            with pytest.raises(TimedOut, match="raise time_limit") as told:
+                await provider.answer(question(deadline=2.0), Cup())
+            assert told.value.kind == "time_limit"
+            assert asyncio.get_running_loop().time() == pytest.approx(2.0, abs=0.01)
+            assert len(up.calls) == 1
+
+    virtually(main())
+
+
+async def test_a_connection_is_waited_for_no_longer_than_the_request_lasts() -> None:
+    async with unaccepted() as url:
+        provider = host(url)
+        with pytest.raises(TimedOut, match="raise time_limit"):
+            await provider.answer(question(deadline=provider.host.clock() + 0.05), Cup())
+
+
+def test_a_host_is_not_waited_for_whose_pause_is_longer_than_the_request_lasts() -> None:
+    async def main() -> None:
+        async with Upstream(refuses(503, retry_after="3"), says("ok")) as up:
+            provider = host(up.url)
+            provider.host.clock = asyncio.get_running_loop().time
+            with pytest.raises(UpstreamError) as told:
+                await provider.answer(question(deadline=2.0), Cup())
+            assert told.value.upstream_status == 503
+            assert asyncio.get_running_loop().time() < 1
             assert len(up.calls) == 1
 
     virtually(main())

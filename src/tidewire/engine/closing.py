@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from typing import Final
 
-from tidewire.core.errors import InternalError, TidewireError
+from tidewire.core.errors import InternalError, TidewireError, TimedOut
 from tidewire.core.events import PROTOCOL, Closed, ErrorInfo, Opened, Reason, Span, Status, Usage
 from tidewire.core.ports import Meta
 
@@ -95,6 +95,12 @@ def _waterfall(spans: Sequence[Span], first: float | None, latest: float) -> lis
 
 def _ms(seconds: float) -> float:
     return round(seconds * 1000, 3)
+
+
+def wordless(seconds: float) -> TimedOut:
+    """For a stream that had said nothing when its time limit was over."""
+    message = f"no first word within the time limit of {seconds:g} s; try again, or raise time_limit"
+    return TimedOut(message, code="time_limit")
 
 
 def defect(error: BaseException, meta: Meta) -> InternalError:

@@ -21,7 +21,7 @@ from tidewire.core.events import Delta, Entry, Event, NewEntry, Reason, Span, en
 from tidewire.core.meter import Meter
 from tidewire.core.ports import Meta, Provider, Stage, Step, Writer
 from tidewire.core.request import Request
-from tidewire.engine.closing import closing, defect, opened
+from tidewire.engine.closing import closing, defect, opened, wordless
 from tidewire.engine.following import Audience
 from tidewire.engine.gate import Gate
 from tidewire.engine.plan import Plan, notice, over
@@ -226,13 +226,11 @@ class Run:
             return self._why
         if self._finish is not None:
             return self._finish
-        if self._why == "time_limit" and self._first is not None:
+        late = self._why == "time_limit" or (isinstance(error, TimedOut) and error.kind == "time_limit")
+        if late and self._first is not None:
             return "time_limit"
-        if self._why == "time_limit":
-            error = TimedOut(
-                f"no first word within the time limit of {self._time_limit:g} s; try again, or raise time_limit",
-                code="time_limit",
-            )
+        if late:
+            error = wordless(self._time_limit)
         elif error is None and (self._task is None or self._task.cancelled()):
             return "shutdown"  # nobody here asked for it: the event loop is going down
         elif error is None:

@@ -6,6 +6,7 @@ One answer, one future, one timer at a time. The idle deadline is a flag that a 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -82,6 +83,7 @@ class Streamed(Answer):
         "_began",
         "_clock",
         "_asked",
+        "_deadline",
         "_pending",
         "_secrets",
         "_status",
@@ -106,8 +108,11 @@ class Streamed(Answer):
         began: float,
         connected: tuple[float, float],
         secrets: Sequence[str],
+        deadline: float | None = None,
     ) -> None:
-        """clock: seconds. began: its time when the call began; connected: when connecting began and ended."""
+        """clock: seconds. began: its time when the call began; connected: when connecting began and ended; deadline: until when a first
+        word is waited for at most.
+        """
         super().__init__(connection.address, loop)
         self._connection = connection
         self._decoder = decoder
@@ -116,6 +121,7 @@ class Streamed(Answer):
         self._clock = clock
         self._began = began
         self._asked = connected[1]
+        self._deadline = math.inf if deadline is None else deadline
         self._pending: list[Event] = [_span("connect", began, *connected)]
         self._secrets = secrets
         self._status = 0
@@ -131,7 +137,7 @@ class Streamed(Answer):
 
     async def finish(self) -> None:
         """Returns at the answer's end; raises what broke it. The caller aborts the connection if this is left early."""
-        self.arm(self._timeouts.header, self._no_header)
+        self._await(self._timeouts.header, self._no_header)
         try:
             while True:
                 await self._turn
@@ -167,7 +173,7 @@ class Streamed(Answer):
         # a document, or a stream whose host mislabels it: its first byte tells. Some decoders read documents
         self._doubtful = "application/json" in kind and not getattr(self._decoder, "documents", False)
         if self._document is None:
-            self.arm(self._timeouts.first_token, self._no_token)
+            self._await(self._timeouts.first_token, self._no_token)
         else:
             self.arm(min(self._timeouts.first_token, REFUSED), self._enough)
 
@@ -230,6 +236,17 @@ class Streamed(Answer):
 
     # Deadlines
 
+    def _await(self, seconds: float, then: Callable[[], None]) -> None:
+        """A time of the host's, within what is left of the request's."""
+        left = self._deadline - self._clock()
+        if seconds <= left:
+            self.arm(seconds, then)
+        else:
+            self.arm(max(0.0, left), self._no_time)
+
+    def _no_time(self) -> None:
+        self._end(out_of_time(self._address))
+
     def _begin(self, events: Sequence[Event]) -> Sequence[Event]:
         """Before the content: what was measured goes first. From the first content on, the deadline is the one between bytes."""
         for event in events:
@@ -285,6 +302,11 @@ class Streamed(Answer):
         if last or len(self._document) >= MAX_BODY:
             body = bytes(self._document[:MAX_BODY])
             self._end(refusal(self._address, self._status, self._headers, body, self._secrets))
+
+
+def out_of_time(address: Address) -> TimedOut:
+    """The request's own limit was over first, which says nothing of the host."""
+    return TimedOut(f"{address} had said nothing when the time limit was over; raise time_limit", code="time_limit")
 
 
 class Whole(Answer):

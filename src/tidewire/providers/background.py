@@ -92,7 +92,9 @@ class Background(Hosted):
             path = speaker.rest(place.response, seen)
             try:
                 headers = await self._signed("GET", path, b"", {})
-                await self.host.stream("GET", path, None, place, sink, headers=headers, began=began)
+                await self.host.stream(
+                    "GET", path, None, place, sink, headers=headers, began=began, deadline=request.deadline
+                )
                 return
             except (UpstreamError, TimedOut) as error:
                 error.begun = True  # some of the answer is out: the question may not be asked a second time

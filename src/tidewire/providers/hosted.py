@@ -118,6 +118,8 @@ class Hosted:
                 pause = _pause(error, n)
                 if n > retries or error.begun or pause is None:
                     raise
+                if request.deadline is not None and self.host.clock() + pause >= request.deadline:
+                    raise
             await asyncio.sleep(pause)
             reason = "retry"
 
@@ -127,7 +129,9 @@ class Hosted:
         if self._deadline_header and request.deadline is not None:
             left = max(1, round((request.deadline - self.host.clock()) * 1000))
             headers = {**headers, self._deadline_header: str(left)}
-        await self.host.stream("POST", asked.path, asked.body, decoder, sink, headers=headers, began=began)
+        await self.host.stream(
+            "POST", asked.path, asked.body, decoder, sink, headers=headers, began=began, deadline=request.deadline
+        )
 
     async def embed(self, request: EmbeddingRequest) -> Embedded:
         """`core.embeddings.Embedder`. Tried again as an answer is."""

@@ -6,6 +6,7 @@ Rule: `stream` and `fetch` abort their connection before any exception leaves th
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import socket
 import ssl
@@ -17,7 +18,7 @@ import tidewire
 from tidewire.core.errors import Overloaded, SettingsError, TidewireError, TimedOut, UpstreamError
 from tidewire.core.ports import Decoder, Sink
 from tidewire.providers.address import Address, proxy_for, tls_context
-from tidewire.providers.answers import Streamed, Timeouts, Whole
+from tidewire.providers.answers import Streamed, Timeouts, Whole, out_of_time
 from tidewire.providers.connection import Connection, Stale
 from tidewire.providers.pool import Pool
 from tidewire.providers.tunnel import Tunnel
@@ -80,10 +81,12 @@ class Host:
         *,
         headers: Mapping[str, str] | None = None,
         began: float | None = None,
+        deadline: float | None = None,
     ) -> None:
         """Feed a streamed answer to the sink as it comes; returns once decoder.end()'s events were fed.
 
-        began: the loop's time that Timing spans count from; now by default. Raises UpstreamError or TimedOut.
+        began: the time of `clock` that Timing spans count from; now by default. deadline: until when its first word is waited for, on that
+        clock, where no other limit is over before. Raises UpstreamError or TimedOut.
         """
         loop = asyncio.get_running_loop()
         request = self._request(method, path, body, headers, streamed=True)
@@ -91,7 +94,7 @@ class Host:
         fresh = False
         while True:
             start = self.clock()
-            connection = await self._connection(loop, fresh=fresh)
+            connection = await self._connection(loop, fresh=fresh, deadline=deadline)
             try:
                 answer = Streamed(
                     connection,
@@ -102,6 +105,7 @@ class Host:
                     clock=self.clock,
                     began=origin,
                     connected=(start, self.clock()),
+                    deadline=deadline,
                     secrets=self._secrets,
                 )
                 connection.ask(request, answer)
@@ -190,7 +194,9 @@ class Host:
 
     # Connecting
 
-    async def _connection(self, loop: asyncio.AbstractEventLoop, *, fresh: bool) -> Connection:
+    async def _connection(
+        self, loop: asyncio.AbstractEventLoop, *, fresh: bool, deadline: float | None = None
+    ) -> Connection:
         """A kept or a new connection, counted as in use."""
         if self._in_use >= self._limit:
             raise Overloaded(
@@ -203,19 +209,22 @@ class Host:
             return kept
         self._in_use += 1
         try:
-            return await self._connect(loop)
+            return await self._connect(loop, deadline)
         except BaseException:
             self._in_use -= 1
             raise
 
-    async def _connect(self, loop: asyncio.AbstractEventLoop) -> Connection:
+    async def _connect(self, loop: asyncio.AbstractEventLoop, deadline: float | None) -> Connection:
+        left = math.inf if deadline is None else deadline - self.clock()
         where = f"{self.address}" if self.proxy is None else f"{self.address} through the proxy {self.proxy}"
         connection = Connection(self.address)
         try:
-            async with asyncio.timeout(self.timeouts.connect):
+            async with asyncio.timeout(min(self.timeouts.connect, left)):
                 await self._dial(connection, loop)
         except TimeoutError:
             connection.abort()
+            if left < self.timeouts.connect:
+                raise out_of_time(self.address) from None
             raise TimedOut(
                 f"no connection to {where} within {self.timeouts.connect:g} s; is the host up? connect_s of this host sets the limit",
                 code="upstream_connect_timeout",
