@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 
 import pytest
 from click.testing import CliRunner
 
 from serving import serving
 from tidewire.cli.main import main
+from tidewire.cli.warm_checks import warm
 from tidewire.core.errors import SettingsError
 from tidewire.routing.breaker import Breaker
 from tidewire.routing.table import Candidate, Plan
 from tidewire.server import routebook
 from tidewire.server.assemble import house
+from tidewire.server.hosts import HOSTS, hosted
 from tidewire.server.settings import Models, Provider, Settings, check
+from tidewire.server.settings import Server as ServerSettings
 from tidewire.server.sources import load
 from upstream import Upstream, refuses, says
 
@@ -172,9 +176,37 @@ async def test_a_connection_is_there_before_the_first_request(tmp_path):
             async with asyncio.timeout(10):
                 while b"tidewire_dial_seconds{" not in (await served.ask("GET", "/metrics"))[2]:
                     await asyncio.sleep(0.01)
-            assert host.calls == []
+            assert [(call.method, call.path) for call in host.calls] == [("GET", "/v1/models")]
             assert (await asked(served))[0] == 200
             assert host.connections == 1
+            here = Settings(server=ServerSettings(port=served.port), routes=routes)
+            (found,) = await asyncio.to_thread(lambda: list(warm(here)))
+            assert (found.name, found.level) == ("warm warm", "ok")
+            assert re.fullmatch(r"\d+ s ago, connected in \d+ ms, answered in \d+ ms", found.said)
+
+
+async def test_a_host_that_knows_no_such_key_is_not_called_warm(tmp_path):
+    async with Upstream(refuses(401)) as host:
+        routes = {"quick": plan("warm/m", warm=True)}
+        async with serving(tmp_path, hosts={"warm": host.url + "/v1"}, routes=routes) as served:
+            async with asyncio.timeout(10):
+                while b"tidewire_warm_failures_total{" not in (await served.ask("GET", "/metrics"))[2]:
+                    await asyncio.sleep(0.01)
+            here = Settings(server=ServerSettings(port=served.port), routes=routes)
+            (found,) = await asyncio.to_thread(lambda: list(warm(here)))
+            assert found.level == "warn"
+            nobody = Settings(server=ServerSettings(port=host.port), routes=routes)
+            assert await asyncio.to_thread(lambda: list(warm(nobody))) == []
+
+
+def test_what_hosts_are_asked_to_see_that_they_answer_is_short_or_nothing(monkeypatch):
+    monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", "none")
+    paths = {kind: hosted(kind, kind, Provider(kind=kind, base_url="http://h.example", region="r", project="p"))._probe
+             for kind in HOSTS if kind != "vertex"}  # fmt: skip
+    assert {kind for kind, path in paths.items() if not path} == {
+        "openrouter", "huggingface", "perplexity", "azure", "bedrock", "bedrock-invoke", "triton",
+    }  # fmt: skip
+    assert not any("1000" in path or "300" in path for path in paths.values())
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,9 @@ class Tally:
     def breaker(self, model, state):
         self.states[model] = state
 
-    def warmed(self, provider, seconds): ...
+    def warmed(self, provider, dialled, answered): ...
+
+    def not_warmed(self, provider, code): ...
 
 
 class Host:

@@ -14,6 +14,7 @@ from tidewire.cli.checks import Finding, everything, of_settings
 from tidewire.cli.main import FAILED
 from tidewire.cli.options import settings, settings_options
 from tidewire.cli.tool_checks import tools
+from tidewire.cli.warm_checks import warm
 from tidewire.core.errors import SettingsError
 from tidewire.server.settings import Settings
 
@@ -43,7 +44,7 @@ def doctor(config: Path | None, data: str | None) -> None:
         chosen = loaded.settings
     for finding in findings:
         _say(finding)
-    for finding in itertools.chain(everything(chosen), tools(chosen)):
+    for finding in itertools.chain(everything(chosen), tools(chosen), warm(chosen)):
         _say(finding)
         findings.append(finding)
     failures = sum(finding.level == "fail" for finding in findings)

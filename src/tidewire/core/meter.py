@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 
@@ -59,8 +60,11 @@ class RouteMeter(Protocol):
     def breaker(self, model: str, state: str) -> None:
         """state: closed, half_open or open."""
 
-    def warmed(self, provider: str, seconds: float) -> None:
-        """A connection was opened before anybody asked for it; seconds: what it took."""
+    def warmed(self, provider: str, dialled: float, answered: float | None) -> None:
+        """A connection was opened before anybody asked for it, and the host answered on it; seconds that each took. None: it was not asked."""
+
+    def not_warmed(self, provider: str, code: str) -> None:
+        """It could not be opened, or the host did not answer as it should: the error."""
 
 
 class EncoderMeter(Protocol):

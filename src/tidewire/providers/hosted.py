@@ -58,9 +58,11 @@ class Hosted:
         proxy: str | None = None,
         environ: Mapping[str, str] | None = None,
         deadline_header: str = "",
+        probe: str = "",
     ) -> None:
         """others: speakers for requests of one dialect each. base_url: what the speaker's paths are put behind. headers: of every request. secrets: masked in what errors quote.
-        models: what is on offer; empty, what the host lists. deadline_header: in which the host is told how many milliseconds are left.
+        models: what is on offer; empty, what the host lists. deadline_header: in which the host is told how many milliseconds are left. probe: a path
+        that costs the host next to nothing, and nobody any money.
 
         retries: more tries before the first token, after a failed connection or a 429, 502, 503 or 504.
         """
@@ -86,6 +88,7 @@ class Hosted:
         self._note = note
         self._retries = retries
         self._deadline_header = deadline_header
+        self._probe = probe
         self._listed: list[ModelInfo] = []
         self._believed_until = 0.0
         self._listing = asyncio.Lock()
@@ -179,6 +182,23 @@ class Hosted:
                 except TidewireError:
                     self._believed_until = now + UNLISTED
             return self._listed
+
+    async def warm(self) -> tuple[float, float | None] | None:
+        """Open a connection where none is kept, and ask on it for what costs nothing; the seconds that each took. None where one is kept.
+
+        Raises UpstreamError or TimedOut, also where the host answers that it is not well, or knows no such key.
+        """
+        dialled = await self.host.warm()
+        if dialled is None:
+            return None
+        if not self._probe:
+            return dialled, None
+        began = self.host.clock()
+        headers = await self._signed("GET", self._probe, b"", {})
+        status, said, body = await self.host.fetch("GET", self._probe, headers=headers, deadline=LIST_DEADLINE)
+        if status >= 500 or status in (401, 403):
+            raise refusal(self.host.address, status, said, body, self._secrets)
+        return dialled, self.host.clock() - began
 
     async def close(self) -> None:
         await self.host.close()

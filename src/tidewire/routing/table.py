@@ -94,7 +94,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     degrade: Annotated[
         str, Meta(description='Answers when no candidate can: a smaller model, or "extractive"; none: the error does.')
     ] = ""
-    warm: Annotated[bool, Meta(description="Keep a connection open to each candidate's host.")] = False
+    warm: Annotated[
+        bool, Meta(description="Keep a connection open to each candidate's host, and see that it answers there.")
+    ] = False
 
     @property
     def names(self) -> list[str]:

@@ -44,7 +44,8 @@ class HostKind(msgspec.Struct, frozen=True, kw_only=True):
     speaker: its dialect, from its settings. base_url: where it is, unless the settings say; made from them where it has regions. key_env: the environment variable that
     holds its key, unless the settings say; where that is set the host is offered without being configured. keyed: headers that carry the
     key. signer: where headers differ from request to request, made from the settings, the key and the base URL. provider: what asks it.
-    usual: offered without being configured where its key is set. images: whether it has OpenAI's images/generations.
+    usual: offered without being configured where its key is set. images: whether it has OpenAI's images/generations. probe: the path that a
+    warm host is asked, to see that it answers; None: its list of models; "" for none, where that is long, or no host's own.
     """
 
     speaker: Callable[[s.Provider], Speaker]
@@ -55,12 +56,26 @@ class HostKind(msgspec.Struct, frozen=True, kw_only=True):
     provider: type[Hosted] = Hosted
     usual: bool = True
     images: bool = False
+    probe: str | None = None
 
 
-def chat(quirks: str, base_url: str = "", key_env: str = "", *, usual: bool = True, images: bool = False) -> HostKind:
+def chat(
+    quirks: str,
+    base_url: str = "",
+    key_env: str = "",
+    *,
+    usual: bool = True,
+    images: bool = False,
+    probe: str | None = None,
+) -> HostKind:
     """A host that speaks Chat Completions. quirks: its row in dialects/openai_quirks.py."""
     return HostKind(
-        speaker=lambda given: ChatHost(QUIRKS[quirks]), base_url=base_url, key_env=key_env, usual=usual, images=images
+        speaker=lambda given: ChatHost(QUIRKS[quirks]),
+        base_url=base_url,
+        key_env=key_env,
+        usual=usual,
+        images=images,
+        probe=probe,
     )
 
 
@@ -80,8 +95,14 @@ HOSTS: Final[dict[str, HostKind]] = {
         base_url="https://api.anthropic.com",
         key_env="ANTHROPIC_API_KEY",
         keyed=lambda key: {"x-api-key": key, "anthropic-version": VERSION},
+        probe="/v1/models?limit=1",
     ),
-    "cohere": HostKind(speaker=lambda given: CohereHost(), base_url="https://api.cohere.com", key_env="CO_API_KEY"),
+    "cohere": HostKind(
+        speaker=lambda given: CohereHost(),
+        base_url="https://api.cohere.com",
+        key_env="CO_API_KEY",
+        probe="/v1/models?endpoint=chat&page_size=1",
+    ),
     "ollama": HostKind(speaker=lambda given: OllamaHost(), base_url="http://127.0.0.1:11434"),
     "compatible": chat("compatible", images=True),
     "openai": chat("openai", "https://api.openai.com/v1", "OPENAI_API_KEY", images=True),
@@ -93,16 +114,16 @@ HOSTS: Final[dict[str, HostKind]] = {
     "mistral": chat("mistral", "https://api.mistral.ai/v1", "MISTRAL_API_KEY"),
     "groq": chat("groq", "https://api.groq.com/openai/v1", "GROQ_API_KEY"),
     "together": chat("together", "https://api.together.xyz/v1", "TOGETHER_API_KEY"),
-    "openrouter": chat("openrouter", "https://openrouter.ai/api/v1", "OPENROUTER_API_KEY"),
+    "openrouter": chat("openrouter", "https://openrouter.ai/api/v1", "OPENROUTER_API_KEY", probe=""),
     "deepseek": chat("deepseek", "https://api.deepseek.com/v1", "DEEPSEEK_API_KEY"),
     "xai": chat("xai", "https://api.x.ai/v1", "XAI_API_KEY"),
     "fireworks": chat("fireworks", "https://api.fireworks.ai/inference/v1", "FIREWORKS_API_KEY"),
-    "perplexity": chat("perplexity", "https://api.perplexity.ai", "PERPLEXITY_API_KEY"),
+    "perplexity": chat("perplexity", "https://api.perplexity.ai", "PERPLEXITY_API_KEY", probe=""),
     "cerebras": chat("cerebras", "https://api.cerebras.ai/v1", "CEREBRAS_API_KEY"),
     "nvidia": chat("nvidia", "https://integrate.api.nvidia.com/v1", "NVIDIA_API_KEY"),
     "moonshot": chat("moonshot", "https://api.moonshot.ai/v1", "MOONSHOT_API_KEY"),
     # a token that many have for downloads alone
-    "huggingface": chat("huggingface", "https://router.huggingface.co/v1", "HF_TOKEN", usual=False),
+    "huggingface": chat("huggingface", "https://router.huggingface.co/v1", "HF_TOKEN", usual=False, probe=""),
     "vllm": chat("vllm", "http://127.0.0.1:8000/v1"),
     "sglang": chat("sglang", "http://127.0.0.1:30000/v1"),
     "tensorrt-llm": chat("tensorrt-llm", "http://127.0.0.1:8000/v1"),
@@ -121,12 +142,18 @@ HOSTS: Final[dict[str, HostKind]] = {
         base_url="https://generativelanguage.googleapis.com",
         key_env="GEMINI_API_KEY",
         keyed=lambda key: {"x-goog-api-key": key},
+        probe="/v1beta/models?pageSize=1",
     ),
     "tgi-generate": HostKind(speaker=lambda given: TGIHost(), base_url="http://127.0.0.1:3000"),
     "triton": HostKind(speaker=lambda given: TritonHost(), base_url="http://127.0.0.1:8000"),
     "bedrock": aws(ConverseHost),
     "bedrock-invoke": aws(InvokeHost),
-    "vertex": HostKind(speaker=vertex.speaker, base_url=vertex.base_url, signer=vertex.signer),
+    "vertex": HostKind(
+        speaker=vertex.speaker,
+        base_url=vertex.base_url,
+        signer=vertex.signer,
+        probe="/v1beta1/publishers/google/models?pageSize=1",
+    ),
 }
 
 
@@ -156,7 +183,7 @@ def _speaker(kind: str, name: str, given: s.Provider) -> Speaker:
 
 def hosted(kind: str, name: str, given: s.Provider, note: str = "") -> Hosted:
     """The provider for a row. Raises SettingsError for what is missing."""
-    row = HOSTS[kind]
+    row, speaker = HOSTS[kind], _speaker(kind, name, given)
     variable = given.api_key_env or row.key_env
     key = os.environ.get(variable) if variable else None
     if given.api_key_env and not key:
@@ -168,7 +195,7 @@ def hosted(kind: str, name: str, given: s.Provider, note: str = "") -> Hosted:
     return row.provider(
         name,
         given.base_url or (row.base_url if isinstance(row.base_url, str) else row.base_url(given)),
-        _speaker(kind, name, given),
+        speaker,
         others={OpenAIImages.name: ImagesHost()} if row.images else None,
         headers={**given.headers, **(row.keyed(key) if key else {})},
         secrets=[key] if key else [],
@@ -184,6 +211,7 @@ def hosted(kind: str, name: str, given: s.Provider, note: str = "") -> Hosted:
         ca_file=given.ca_file or None,
         proxy=given.proxy or None,
         deadline_header=given.deadline_header,
+        probe=speaker.listing if row.probe is None else row.probe,
     )
 
 

@@ -142,7 +142,7 @@ class Routebook:
                 await self.warn()
 
     async def keep_warm(self) -> None:
-        """Never returns. Opens a connection to each host that a warm route may ask, where none is kept."""
+        """Never returns. Opens a connection to each host that a warm route may ask, where none is kept, and sees that it answers."""
         while True:
             hosts: dict[str, Hosted] = {}
             for plan in self._plans.values():
@@ -158,12 +158,13 @@ class Routebook:
 
     async def _warm(self, provider: Hosted) -> None:
         try:
-            took = await provider.host.warm()
+            took = await provider.warm()
         except TidewireError as error:
             log.debug("a host could not be reached beforehand", extra={"provider": provider.name, "code": error.kind})
+            self._meter.not_warmed(provider.name, error.kind)
             return
         if took is not None:
-            self._meter.warmed(provider.name, took)
+            self._meter.warmed(provider.name, *took)
 
     def _cascade(self, name: str, plan: CascadePlan) -> Cascade:
         return Cascade(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -68,6 +69,9 @@ class Metrics(Collector):
         self.breakers: dict[str, str] = {}
         self.dials: dict[str, float] = {}
         self.cascades: Counter[tuple[str, str]] = Counter()
+        self.probes: dict[str, float] = {}
+        self.warm_since: dict[str, float] = {}
+        self.cold: Counter[tuple[str, str]] = Counter()
         self.cascade_costs: dict[tuple[str, str], float] = {}
         self.encoders = EncoderMetrics()
         self.intake = IntakeMetrics()
@@ -153,8 +157,15 @@ class Metrics(Collector):
     def breaker(self, model: str, state: str) -> None:
         self.breakers[model] = state
 
-    def warmed(self, provider: str, seconds: float) -> None:
-        self.dials[self._provider(provider)] = seconds
+    def warmed(self, provider: str, dialled: float, answered: float | None) -> None:
+        provider = self._provider(provider)
+        self.dials[provider] = dialled
+        if answered is not None:
+            self.probes[provider] = answered
+        self.warm_since[provider] = time.time()
+
+    def not_warmed(self, provider: str, code: str) -> None:
+        self.cold[self._provider(provider), self._code(code)] += 1
 
     # core.meter.CacheMeter
 
@@ -221,12 +232,10 @@ class Metrics(Collector):
             costs.add_metric(list(labels), usd)
         yield costs
         yield _states("tidewire_breaker_open", "1: not asked for a while; 0.5: one probe at a time.", self.breakers)
-        dialled = GaugeMetricFamily(
-            "tidewire_dial_seconds", "What the last connection opened beforehand took.", labels=("provider",)
-        )
-        for provider, seconds in self.dials.items():
-            dialled.add_metric([provider], seconds)
-        yield dialled
+        yield _by_provider("tidewire_dial_seconds", "What the last connection opened beforehand took.", self.dials)
+        yield _by_provider("tidewire_probe_seconds", "What the host took to answer on it.", self.probes)
+        yield _by_provider("tidewire_warmed_timestamp_seconds", "When that was, in Unix time.", self.warm_since)
+        yield _counter("tidewire_warm_failures", "Times that this failed.", ("provider", "code"), self.cold)
         yield _counter("tidewire_cache_hits", "Answers that were not asked for again.", ("tier",), self.hits)
         yield CounterMetricFamily("tidewire_cache_misses", "Kept answers looked for and not there.", value=self.misses)
         yield _counter("tidewire_cache_saved_seconds", "Time that hits saved.", ("tier",), self.saved_seconds)
@@ -275,6 +284,13 @@ def _states(name: str, text: str, states: dict[str, str]) -> Metric:
 def _counter(
     name: str,
     text: str,
+def _by_provider(name: str, text: str, values: dict[str, float]) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=("provider",))
+    for provider, value in values.items():
+        family.add_metric([provider], value)
+    return family
+
+
     labels: tuple[str, ...],
     values: Counter[str] | Counter[tuple[str, str]] | Counter[tuple[str, str, str]],
 ) -> Metric:
