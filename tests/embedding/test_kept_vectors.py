@@ -54,3 +54,16 @@ def test_documents_pass_and_another_encoder_finds_nothing_kept():
         assert [query for _, query in inner.asked] == [False, True, True]
 
     asyncio.run(work())
+
+
+def test_no_question_is_held_and_half_a_character_is_one_too():
+    async def work():
+        inner = Counting()
+        kept = Kept(inner, 2, EncoderMetrics())
+        for _ in range(2):
+            await kept.encode(["who is ill?"], query=True)
+        assert "ill" not in repr(kept._vectors.keys())
+        inner.encode = lambda texts, **_: asyncio.sleep(0, [b"v" for _ in texts])
+        assert await kept.encode(["half \ud83d"], query=True) == [b"v"]
+
+    asyncio.run(work())
