@@ -63,6 +63,7 @@ SECTIONS: Mapping[str, Callable[[Path], str]] = {
             "arranging",
             "cascading",
             "semantic_cache",
+            "kept_answers",
             "embedding",
             "hotspots",
         )
