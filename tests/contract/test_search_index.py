@@ -15,6 +15,7 @@ from tidewire.retrieval.engines.fts5_words import Fts5Words
 from tidewire.retrieval.engines.memory import MemoryIndex
 from tidewire.retrieval.ports import Filter, Vector
 from tidewire.retrieval.stores.sqlite import SqliteStore
+from tidewire.telemetry.searches import SearchMetrics
 
 NOW = 1_800_000_000.0
 ENCODER = "tiny@1"
@@ -86,6 +87,28 @@ async def test_a_document_is_found_once_its_change_is_visible(index, store):
     assert await texts(index, store, "boats") == ["a boat leaves"], "words are stemmed"
     assert await texts(index, store, "zebra") == []
     assert (index.epoch("a"), index.ready, index.lag()) == (1, "full", (0, 0.0))
+
+
+async def test_what_a_change_brought_is_timed_until_it_is_found_by_words_and_by_meaning(store, words):
+    pytest.importorskip("numpy")
+    delays, now = SearchMetrics(), [NOW]
+    await store.put("a", [doc("before.md", "stored before the index was made")])
+    index = MemoryIndex(store, words(), matrix, [ENCODER], meter=delays, wall=lambda: now[0])
+    await index.start()
+    assert await index.filled(10.0)
+    now[0] = NOW + 0.03
+    (receipt,) = await put(index, store, doc("one.md", "the heron waits", "a boat leaves"))
+    assert (delays.delays["lexical"].count, delays.delays["lexical"].sum) == (1, pytest.approx(0.03))
+    now[0] = NOW + 2.0
+    for n, (chunk, _) in enumerate(await store.pending(ENCODER, 2), 1):
+        assert delays.delays["dense"].count == 0, "a change is found by meaning when all of it is"
+        await store.add_vectors(ENCODER, [(chunk, small(1.0, n))])
+        assert await index.visible(receipt.seq + n)
+    assert (delays.delays["dense"].count, delays.delays["dense"].sum) == (1, pytest.approx(2.0))
+    ready, chunks, size, *behind = index.state()
+    assert (ready, chunks, behind) == ("full", 3, [0, 0.0])
+    assert size > 0
+    await index.close()
 
 
 async def test_names_are_found_by_their_parts_and_text_without_spaces_by_its_characters(index, store):

@@ -45,6 +45,12 @@ def test_the_notice_names_each_term_with_its_time_and_its_bound():
     assert said == "connect took 110 of 100 ms, answer took 1000 of 999 ms"
 
 
+def test_the_notice_names_the_part_of_a_term_that_took_longest():
+    parts = [Span("retrieval", 0, 90), Span("retrieval.encode", 0, 70), Span("retrieval.fetch", 70, 15)]
+    said = notice({"retrieval": 50.0}, {"retrieval": 90.0}, parts).message
+    assert said == "retrieval took 90 of 50 ms (most of it encode, 70 ms)"
+
+
 @in_virtual_time
 async def test_a_slow_stream_says_so_before_its_end_and_a_quick_one_does_not():
     tally = Tally()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import pytest
-from tests.retrieval.test_ranking import NOW, row
+from retrieval.test_ranking import NOW, row
 
 from tidewire.core.errors import UpstreamError
 from tidewire.core.ports import Encoder

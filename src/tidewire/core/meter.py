@@ -96,6 +96,32 @@ class RerankMeter(Protocol):
         """A search was to be ordered anew. result: done, part (some were read), late, paused, loading, cancelled, or the code of an error."""
 
 
+class SearchMeter(Protocol):
+    """What searches of the documents and their index report. Times in seconds; nothing of a question or a document."""
+
+    def searched(self, how: str, *, found: bool, seconds: float, took: Mapping[str, float]) -> None:
+        """A search is over. took: by part.
+
+        how: hybrid, words (there is no encoder), encoder_late or encoder_failed (by words instead), cached, abandoned (nobody waited
+        any longer), failed.
+        """
+
+    def served(self, published: float, indexed: float) -> None:
+        """A passage went out, that old by its date and since it was stored."""
+
+    def expired_served(self) -> None:
+        """A search let a passage through whose time was over before it began: a defect, and it must never be called."""
+
+    def visible(self, stage: str, seconds: float) -> None:
+        """What one change brought can be found, so long after it was stored. stage: lexical or dense."""
+
+    def grounded(self, result: str, passages: int) -> None:
+        """A model is asked with so many passages. result: given, or why there are none: nothing, late, failed."""
+
+    def cited(self, *, known: bool) -> None:
+        """A model cited a passage. known: one that it was given."""
+
+
 class CacheMeter(Protocol):
     """What the cache reports."""
 

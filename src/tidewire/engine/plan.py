@@ -82,7 +82,17 @@ def over(budget: Mapping[str, float], closed: Closed) -> dict[str, float]:
     return {term: took[term] for term, limit in budget.items() if took.get(term, 0.0) > limit}
 
 
-def notice(budget: Mapping[str, float], terms: Mapping[str, float]) -> Notice:
-    """The terms in words, for the end of the stream."""
-    said = ", ".join(f"{term} took {took:.0f} of {budget[term]:g} ms" for term, took in terms.items())
+def notice(budget: Mapping[str, float], terms: Mapping[str, float], spans: Sequence[Span] = ()) -> Notice:
+    """The terms in words, for the end of the stream; where parts of one were measured, the longest is named."""
+    said = ", ".join(
+        f"{term} took {took:.0f} of {budget[term]:g} ms{_longest(term, spans)}" for term, took in terms.items()
+    )
     return Notice(code=OVER, message=said)
+
+
+def _longest(term: str, spans: Sequence[Span]) -> str:
+    parts = [span for span in spans if span.source == "measured" and span.name.startswith(f"{term}.")]
+    if not parts:
+        return ""
+    most = max(parts, key=lambda span: span.ms)
+    return f" (most of it {most.name.partition('.')[2]}, {most.ms:.0f} ms)"

@@ -267,7 +267,7 @@ class Run:
         if self._guarded:
             closed.spans.append(Span("guard", 0.0, round(self._guarded * 1000, 3)))
         if terms := over(self._plan.terms, closed):
-            out.append(notice(self._plan.terms, terms))
+            out.append(notice(self._plan.terms, terms, closed.spans))
             for term in terms:
                 self._meter.over_budget(term, self._plan.name)
         out.append(closed)

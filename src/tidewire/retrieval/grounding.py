@@ -17,14 +17,17 @@ import msgspec
 from tidewire.core.errors import TidewireError
 from tidewire.core.events import Citation, Event, Notice, Progress, Span, Timing
 from tidewire.core.leaning import leans_on
+from tidewire.core.meter import SearchMeter
 from tidewire.core.ports import ModelInfo, Provider, Sink
 from tidewire.core.request import Message, Request, Text
 from tidewire.retrieval.markers import Markers
 from tidewire.retrieval.search import Finder, Found, Query
+from tidewire.retrieval.waterfall import spans
 
 NOTHING: Final = "retrieval_nothing"
 LATE: Final = "retrieval_late"
 FAILED: Final = "retrieval_failed"
+AFTER: Final = 0.25  # of the time is left for what comes after the meaning: where it is late, words still answer
 _SECRET: Final = os.urandom(32)
 
 
@@ -43,12 +46,20 @@ class Terms(msgspec.Struct, frozen=True):
 class Grounded:
     """A `Provider` around another: see the module. clock: Unix seconds."""
 
-    def __init__(self, inner: Provider, finder: Finder, terms: Terms, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        inner: Provider,
+        finder: Finder,
+        terms: Terms,
+        clock: Callable[[], float] = time.time,
+        meter: SearchMeter | None = None,
+    ) -> None:
         self.name = inner.name
         self._inner = inner
         self._finder = finder
         self._terms = terms
         self._clock = clock
+        self._meter = meter
 
     async def answer(self, request: Request, sink: Sink) -> None:
         found = await self._find(request, sink) if request.question.strip() else []
@@ -58,7 +69,10 @@ class Grounded:
         now = self._clock()
 
         def cite(n: int, part: int, start: int, end: int) -> Citation | None:
-            return _citation(found[n - 1], part, start, end, now) if 1 <= n <= len(found) else None
+            known = 1 <= n <= len(found)
+            if self._meter is not None:
+                self._meter.cited(known=known)
+            return _citation(found[n - 1], part, start, end, now) if known else None
 
         await self._inner.answer(given(request, found, self._terms.secret), _Citing(sink, Markers(cite)))
 
@@ -76,14 +90,20 @@ class Grounded:
         deadline = began + self._terms.within
         text = "\n".join(filter(None, (request.question, leans_on(request))))
         found: list[Found] = []
+        took: dict[str, float] = {}
         said: Event
+        result = "nothing"
         try:
             async with asyncio.timeout_at(deadline):
-                query = Query(text=text, limit=self._terms.passages, deadline=deadline)
-                found = _within((await self._finder.find(request.tenant, query)).found, self._terms.characters)
+                by = deadline - AFTER * self._terms.within
+                query = Query(text=text, limit=self._terms.passages, deadline=by)
+                results = await self._finder.find(request.tenant, query)
+                found, took = _within(results.found, self._terms.characters), results.took
         except TimeoutError:
+            result = "late"
             said = Notice(code=LATE, message="the search took too long; the model answers without your documents")
         except TidewireError as error:
+            result = "failed"
             said = Notice(
                 code=FAILED, message=f"the search failed ({error.kind}); the model answers without your documents"
             )
@@ -93,7 +113,10 @@ class Grounded:
                 if found
                 else Notice(code=NOTHING, message="nothing in your documents fits; the model answers without them")
             )
-        sink.feed([Timing(span=Span("retrieval", 0.0, round((loop.time() - began) * 1000, 3))), said])
+        if self._meter is not None:
+            self._meter.grounded("given" if found else result, len(found))
+        whole = Span("retrieval", 0.0, round((loop.time() - began) * 1000, 3))
+        sink.feed([*(Timing(span=span) for span in (whole, *spans(took))), said])
         return found
 
 

@@ -138,8 +138,8 @@ class Search:
         # By words alone the scores lie close together, and a heading may lift a passage from far down.
         most = depth if self.encoder is None else max(FETCHED, MORE * query.limit)
         best = sorted(candidates.items(), key=lambda pair: (-pair[1], pair[0]))[:most]
-        rows = await self.store.fetch(namespace, [chunk for chunk, _ in best])
-        log.took["fetch"] = _ms(began)
+        log.took["fuse"] = _ms(began)
+        rows = await log.timed("fetch", self.store.fetch(namespace, [chunk for chunk, _ in best]))
         began = time.perf_counter()
         words = features.asked(query.text)
         fit = [(rows[chunk], score) for chunk, score in best if chunk in rows and allowed(rows[chunk], which)]

@@ -109,7 +109,8 @@ async def house(settings: Settings, *, own_port: int, source: Source | None = No
             settings.embedding.kind == "minilm"
         ):  # asked for; one that is merely installed is loaded when there is a text for it
             encoders.warm()
-        library = library_of(settings, encoders, reranker_of(settings.rerank, metrics.rerankers))
+        library = library_of(settings, encoders, reranker_of(settings.rerank, metrics.rerankers), metrics.searches)
+        metrics.searches.index = library.index.state
         await library.run(stack, encoders, metrics.encoders)
         hosts = [*await _providers(settings, library.corpus, own_port), *encoders.offered]
         catalogue = Catalogue(hosts, settings.models.aliases, settings.models.default)
@@ -133,7 +134,8 @@ async def house(settings: Settings, *, own_port: int, source: Source | None = No
         metrics.cache_size = lambda: caching.shelf.size
         tools = await stack.enter_async_context(toolbox(settings, metrics))
         # outside the cache: answers are kept by the passages they saw
-        grounding = Grounding(settings.retrieval, library.finder, await mark_secret(library.store))
+        secret = await mark_secret(library.store)
+        grounding = Grounding(settings.retrieval, library.finder, secret, metrics.searches)
         arranged = Arrangement(
             catalogue, routes=lambda: book.current, wrappers=[caching.around, grounding.around], tools=tools
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import Final
 
+from tidewire.core.meter import SearchMeter
 from tidewire.core.ports import Provider
 from tidewire.retrieval.grounding import Grounded, Terms
 from tidewire.retrieval.ports import Store
@@ -17,14 +18,17 @@ SECRET: Final = "grounding secret"  # noqa: S105 - the name of a note
 class Grounding:
     """secret: what the marks around passages are made with."""
 
-    def __init__(self, given: Retrieval, finder: Finder, secret: bytes) -> None:
+    def __init__(self, given: Retrieval, finder: Finder, secret: bytes, meter: SearchMeter) -> None:
         self._models = frozenset(given.models)
         self._terms = Terms(given.given, given.deadline_ms / 1000, given.characters, secret)
         self._finder = finder
+        self._meter = meter
 
     def around(self, provider: Provider, model: str) -> Provider:
         """model: as the client asks for it."""
-        return Grounded(provider, self._finder, self._terms) if model in self._models else provider
+        if model not in self._models:
+            return provider
+        return Grounded(provider, self._finder, self._terms, meter=self._meter)
 
 
 async def mark_secret(store: Store) -> bytes:

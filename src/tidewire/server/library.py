@@ -10,12 +10,13 @@ from typing import Final
 
 import msgspec
 
-from tidewire.core.meter import EncoderMeter
+from tidewire.core.meter import EncoderMeter, SearchMeter
 from tidewire.core.ports import Passage
 from tidewire.retrieval.corpus import Corpus
 from tidewire.retrieval.engines.fts5_words import Fts5Words
 from tidewire.retrieval.engines.lexical import Lexical
 from tidewire.retrieval.engines.memory import Dense, MemoryIndex
+from tidewire.retrieval.measured import Measured
 from tidewire.retrieval.ports import Store
 from tidewire.retrieval.recent import Recent
 from tidewire.retrieval.reranking.bounded import Bounded
@@ -35,7 +36,7 @@ HOSTED_BATCH: Final = 128
 class Library(msgspec.Struct, frozen=True):
     """store: the truth. index: made from it. search: over both. corpus: as the model that quotes sees them.
 
-    finder: what passages are asked of: the search, or what remembers its last results.
+    finder: what passages are asked of: the search, what remembers its last results, what counts both.
     """
 
     store: Store
@@ -63,15 +64,19 @@ class Library(msgspec.Struct, frozen=True):
         stack.push_async_callback(vectors.close)
 
 
-def library_of(settings: Settings, encoders: Encoders, reranker: Bounded | None = None) -> Library:
+def library_of(
+    settings: Settings, encoders: Encoders, reranker: Bounded | None = None, meter: SearchMeter | None = None
+) -> Library:
     """Nothing is opened yet."""
     store = store_of(settings)
     encoder = encoders.encoder
     names = [encoder.name] if encoder is not None else []
-    index = MemoryIndex(store, _words(), _matrix() if names else None, names)
+    index = MemoryIndex(store, _words(), _matrix() if names else None, names, meter=meter)
     search = Search(store, index, encoder=encoder, reranker=reranker)
     given = settings.retrieval
-    finder = Recent(search, given.results_s, given.results_bytes) if given.results_s else search
+    finder: Finder = Recent(search, given.results_s, given.results_bytes) if given.results_s else search
+    if meter is not None:
+        finder = Measured(finder, meter)
     return Library(store, index, search, finder, Corpus(finder, index))
 
 

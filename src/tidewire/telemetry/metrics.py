@@ -16,6 +16,7 @@ from tidewire.telemetry.encoders import EncoderMetrics
 from tidewire.telemetry.histogram import DURATION, LATENCY, Histogram, family
 from tidewire.telemetry.intake import IntakeMetrics
 from tidewire.telemetry.rerankers import RerankMetrics
+from tidewire.telemetry.searches import SearchMetrics
 from tidewire.telemetry.sessions import SessionMetrics
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
@@ -68,14 +69,15 @@ class Metrics(Collector):
         self.continuations: Counter[tuple[str, str]] = Counter()
         self.breakers: dict[str, str] = {}
         self.dials: dict[str, float] = {}
-        self.cascades: Counter[tuple[str, str]] = Counter()
         self.probes: dict[str, float] = {}
         self.warm_since: dict[str, float] = {}
         self.cold: Counter[tuple[str, str]] = Counter()
+        self.cascades: Counter[tuple[str, str]] = Counter()
         self.cascade_costs: dict[tuple[str, str], float] = {}
         self.encoders = EncoderMetrics()
         self.intake = IntakeMetrics()
         self.rerankers = RerankMetrics()
+        self.searches = SearchMetrics()
         self.sessions = SessionMetrics()
         self.cache_size: Callable[[], int] = lambda: 0
         self.misses = 0
@@ -267,6 +269,7 @@ class Metrics(Collector):
         yield from self.encoders.collect()
         yield from self.intake.collect()
         yield from self.rerankers.collect()
+        yield from self.searches.collect()
         yield from self.sessions.collect()
 
 
@@ -281,9 +284,6 @@ def _states(name: str, text: str, states: dict[str, str]) -> Metric:
     return family
 
 
-def _counter(
-    name: str,
-    text: str,
 def _by_provider(name: str, text: str, values: dict[str, float]) -> Metric:
     family = GaugeMetricFamily(name, text, labels=("provider",))
     for provider, value in values.items():
@@ -291,6 +291,9 @@ def _by_provider(name: str, text: str, values: dict[str, float]) -> Metric:
     return family
 
 
+def _counter(
+    name: str,
+    text: str,
     labels: tuple[str, ...],
     values: Counter[str] | Counter[tuple[str, str]] | Counter[tuple[str, str, str]],
 ) -> Metric:

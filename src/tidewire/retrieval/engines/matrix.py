@@ -38,6 +38,10 @@ class Matrix:
     def __len__(self) -> int:
         return len(self._rows)
 
+    @property
+    def size(self) -> int:
+        return sum(getattr(self, name).nbytes for name in _ARRAYS)
+
     def put(self, chunk: int, vector: Vector, place: Place) -> None:
         """Replaces what the chunk had. A vector of another length is passed over: it is none of this encoder's."""
         if len(vector.data) != self._dimensions:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Literal, Protocol, TypeVar
 
+from tidewire.core.meter import SearchMeter
 from tidewire.retrieval.engines.lexical import Lexical
 from tidewire.retrieval.engines.place import Place
 from tidewire.retrieval.ports import Change, Filter, Row, Scored, Store, Vector
@@ -39,11 +40,15 @@ class Dense(Protocol):
         self, vector: bytes, limit: int, which: Filter, readers: set[int], sources: set[int] | None
     ) -> list[Scored]: ...
 
+    @property
+    def size(self) -> int:
+        """Bytes of memory."""
+
 
 class MemoryIndex:
     """A `retrieval.ports.Index`. matrix: makes the vectors' engine for so many dimensions; None: words alone.
 
-    encoders: names whose vectors are loaded; the first is the one that `visible(full=True)` waits for.
+    encoders: names whose vectors are loaded; the first is the one that `visible(full=True)` waits for. clock: seconds; wall: Unix seconds.
     """
 
     def __init__(
@@ -53,12 +58,17 @@ class MemoryIndex:
         matrix: Callable[[int], Dense] | None = None,
         encoders: Sequence[str] = (),
         clock: Callable[[], float] = time.monotonic,
+        *,
+        meter: SearchMeter | None = None,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
         self._words = words
         self._matrix = matrix
         self._encoders = tuple(encoders) if matrix is not None else ()
         self._clock = clock
+        self._meter = meter
+        self._wall = wall
         self._places: dict[int, Place] = {}
         self._matrices: dict[tuple[str, str], Dense] = {}
         self._counts: dict[str, int] = {}  # chunks by namespace
@@ -67,6 +77,7 @@ class MemoryIndex:
         self._sources: dict[str, int] = {"": 0}
         self._unseen: dict[int, int] = {}  # chunks without a vector of the first encoder: the change that brought them
         self._missing: dict[int, int] = {}  # and how many such chunks each change still has
+        self._stored: dict[int, float] = {}  # and when what it brought was stored, since all was read
         self._seq = 0
         self._taken: dict[str, int] = {}  # by namespace: its last change since all was read
         self._filled = 0  # the last change when all was read
@@ -123,6 +134,11 @@ class MemoryIndex:
         return place is not None and place.namespace == namespace and place.expires > now
 
     # How far it is
+
+    def state(self) -> tuple[str, int, int, int, float]:
+        """`ready`, chunks that can be found, bytes of their vectors, and `lag`."""
+        size = sum(matrix.size for matrix in list(self._matrices.values()))
+        return self._ready, len(self._places), size, *self.lag()
 
     @property
     def ready(self) -> Literal["empty", "lexical", "full"]:
@@ -253,6 +269,7 @@ class MemoryIndex:
                     self._miss(chunk, change.seq)
             rows = await self._store.fetch(change.namespace, new)
             await self._add([(change.namespace, row) for row in rows.values()], change.seq)
+            self._found("lexical", change.seq, max((row.indexed for row in rows.values()), default=None))
             for encoder in self._encoders:
                 vectors = await self._store.vectors_of(encoder, new)
                 await self._take_vectors(encoder, list(vectors.items()))
@@ -270,6 +287,14 @@ class MemoryIndex:
             self._counts[namespace] = self._counts.get(namespace, 0) + 1
             if self._encoders:
                 self._miss(row.chunk, seq)
+
+    def _found(self, stage: str, seq: int, stored: float | None) -> None:
+        """What this change brought can be found from now on. stored: None where it brought nothing that is still there."""
+        if self._meter is None or stored is None:
+            return
+        self._meter.visible(stage, max(0.0, self._wall() - stored))
+        if stage == "lexical" and seq in self._missing:
+            self._stored[seq] = stored
 
     async def _drop(self, namespace: str, chunks: Sequence[int]) -> None:
         """From here on they are not found, whatever the engines say."""
@@ -298,6 +323,7 @@ class MemoryIndex:
             self._missing[seq] = left
         elif seq is not None:
             del self._missing[seq]
+            self._found("dense", seq, self._stored.pop(seq, None))
 
     async def _take_vectors(self, encoder: str, vectors: Sequence[tuple[int, Vector]]) -> None:
         await self._change(functools.partial(self._put_vectors, encoder, vectors))
