@@ -10,7 +10,7 @@ import pytest
 from serving import serving
 from tidewire.routing.table import Candidate, Plan
 from tidewire.server.plan_settings import UsePlan, fault
-from tidewire.server.settings import Provider
+from tidewire.server.settings import Log, Provider
 from upstream import DONE, Upstream, chat, says, silent
 
 CHAT = {"messages": [{"role": "user", "content": "Hi"}]}
@@ -40,6 +40,30 @@ async def test_a_model_of_a_plan_that_is_enforced_is_given_up_in_time_and_its_ho
         assert "voice" in body["error"]["message"]
         _, _, raw = await served.ask("POST", "/v1/streams", {"model": "other/m", "input": "Hi", "plan": "nope"})
         assert json.loads(raw)["error"]["code"] == "unknown_plan"
+
+
+@pytest.mark.parametrize("durability", ["memory", "process"])
+async def test_what_the_first_words_take_to_a_reader_stands_in_the_waterfall(tmp_path, durability):
+    async def slowly(call):
+        call.head(200)
+        call.chunk(chat("first "))
+        await asyncio.sleep(0.2)
+        call.chunk(chat("second", finish="stop") + DONE)
+        call.end()
+
+    plans = {"chat": UsePlan(models=["host/m"], render_ms=1e6, client_ms=1e6)}
+    async with (
+        Upstream(slowly) as host,
+        serving(tmp_path, hosts={"host": host.url}, plans=plans, log=Log(durability=durability)) as served,
+    ):
+        for path, more in (("/v1/streams", {"input": "Hi"}), ("/v1/chat/completions", CHAT | {"stream": True})):
+            _, headers, body = await served.ask("POST", path, {"model": "host/m", **more})
+            assert b"first" in body
+            assert b"second" in body
+            _, _, log = await served.ask("GET", f"/v1/streams/{headers['x-tidewire-stream']}/events?as=ndjson")
+            spans = {span["name"]: span["ms"] for span in json.loads(log.splitlines()[-1])["spans"]}
+            assert 0 < spans["render"] < 1e5
+            assert 0 < spans["client"] < 1e5
 
 
 async def test_a_host_is_told_what_is_left_of_the_deadline_where_its_settings_say_how(tmp_path):

@@ -133,6 +133,25 @@ async def test_the_total_of_a_plan_is_the_time_limit_of_requests_that_set_none_a
 
 
 @in_virtual_time
+async def test_what_the_first_words_take_to_their_reader_is_told_where_the_plan_bounds_it_and_once():
+    plan = Plan("chat", {"render": 10.0, "client": 100.0}, models=("m",))
+    desk = desk_of(MemoryLog(), {"m": Acts(says("a", "b", interval=1.0)), "o": Acts(says("a"))}, plans=of(plan))
+    meta = await desk.start(question())
+    tell = desk.showing("default", meta.stream)
+    tell(0.5)
+    await asyncio.sleep(0.025)
+    tell(0.125)
+    tell(9.0)
+    closed = (await read(desk, meta.stream))[-1].event
+    spans = {span.name: (span.start, span.ms) for span in closed.spans}
+    assert spans["render"] == (0.0, pytest.approx(25, abs=1))
+    assert spans["client"] == (pytest.approx(25, abs=1), 125.0)
+    assert over(plan.terms, closed).keys() == {"render", "client"}
+    assert desk.showing("default", (await desk.start(question(model="o"))).stream) is None
+    assert desk.showing("default", "nowhere") is None
+
+
+@in_virtual_time
 async def test_a_provider_that_ends_at_the_time_limit_leaves_what_was_said():
     async def late(request, sink):
         if begun:

@@ -177,6 +177,9 @@ class Desk(Protocol):
     ) -> Cursor:
         """A cursor that the stream knows of: when the last one that counts is closed, the disconnect policy applies."""
 
+    def showing(self, tenant: str, stream: str) -> Callable[[float | None], None] | None:
+        """Whom to tell that a reader's connection has the first words, and the seconds from there to the reader. None: nobody asks."""
+
     async def cancel(self, tenant: str, stream: str, reason: Reason = "client") -> bool:
         """Stop the answer; True if it was running. Returns once the host has been let go of and the last event is written."""
 

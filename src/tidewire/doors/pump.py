@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from tidewire.core.errors import InternalError, TidewireError
-from tidewire.core.events import ErrorInfo
+from tidewire.core.events import Delta, Entry, ErrorInfo
 from tidewire.core.ports import Cursor, Renderer
 from tidewire.doors.connection import Wire
 
@@ -28,7 +28,7 @@ class Pump:
 
     headers: of a good answer. whole: one document with a content-length, at the end. heartbeat: what fills a silence, b"" for
     nothing. beat: ticks (seconds) of silence before it. refuse: the body of an error before the first byte;
-    extra: headers that such an answer carries too.
+    extra: headers that such an answer carries too. showing: told once that the first words are written, and how far the client is.
     """
 
     __slots__ = (  # noqa: RUF023 - what every token touches stands together
@@ -45,6 +45,7 @@ class Pump:
         "_heartbeat",
         "_preamble",
         "_refuse",
+        "_showing",
         "_whole",
     )
 
@@ -60,6 +61,7 @@ class Pump:
         preamble: bytes = b"",
         heartbeat: bytes = b"",
         beat: int = 15,
+        showing: Callable[[float | None], None] | None = None,
     ) -> None:
         self._wire = wire
         self._renderer = renderer
@@ -70,6 +72,7 @@ class Pump:
         self._preamble = preamble
         self._heartbeat = heartbeat
         self._beat = beat
+        self._showing = showing
         self._quiet = 0
         self._cursor: Cursor | None = None
         self._take: Callable[[int], list] = _none  # type: ignore[type-arg]
@@ -86,7 +89,7 @@ class Pump:
             cursor.close()
             return
         self._cursor = cursor
-        self._take = cursor.take
+        self._take = cursor.take if self._showing is None else self._first_words
         try:
             if self._preamble:
                 self._wire.begin(self._headers, self._preamble)
@@ -121,6 +124,24 @@ class Pump:
         except Exception:  # supervisor boundary
             log.exception("a reader failed; its connection is closed, the stream goes on")
             wire.abort()
+
+    def _first_words(self, limit: int) -> list[Entry]:
+        """`Cursor.take` until there are words. They are written from here, so that no later token pays for a look whether it is the first."""
+        assert self._cursor is not None
+        assert self._showing is not None
+        take = self._cursor.take
+        entries = take(limit)
+        if not any(type(entry.event) is Delta for entry in entries):
+            return entries
+
+        def again(limit: int) -> list[Entry]:
+            self._take = take
+            return entries
+
+        self._take = again
+        self.wake()
+        self._showing(self._wire.way)
+        return []
 
     def _last(self, data: bytes) -> None:
         wire = self._wire

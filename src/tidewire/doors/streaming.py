@@ -104,6 +104,7 @@ class Streaming:
             preamble=preamble,
             heartbeat=b"" if whole else heartbeat,
             beat=self._manner.heartbeat,
+            showing=None if whole else self.desk.showing(meta.tenant, meta.stream),
         )
         await pump.run(lambda wake: self.desk.follow(meta.tenant, meta.stream, origin, wake))
 

@@ -17,7 +17,7 @@ from tidewire.core.ports import Cursor, Log, Meta, ModelInfo, Provider, Stage, S
 from tidewire.core.request import GRACE, Request
 from tidewire.engine.admission import Admission
 from tidewire.engine.following import Audience, Following
-from tidewire.engine.plan import Plans, waited
+from tidewire.engine.plan import SHOWN, Plans, waited
 from tidewire.engine.recovery import BROKEN, LOST, end_orphans
 from tidewire.engine.run import Run
 
@@ -165,6 +165,10 @@ class Desk:
         found = self._runs.get((tenant, stream))
         audience = found[1] if found is not None and counts else None
         return Following(cursor, audience, self._meter)
+
+    def showing(self, tenant: str, stream: str) -> Callable[[float | None], None] | None:
+        found = self._runs.get((tenant, stream))
+        return found[0].shown if found is not None and found[0].plan.terms.keys() & SHOWN else None
 
     async def cancel(self, tenant: str, stream: str, reason: Reason = "client") -> bool:
         found = self._runs.get((tenant, stream))

@@ -13,6 +13,7 @@ from tidewire.core.request import Request
 
 OVER: Final = "over_budget"
 FIRST: Final = "first_token"
+SHOWN: Final = frozenset({"render", "client"})  # the first words' way to a reader's connection, and on to the reader
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -69,6 +70,17 @@ def waited(plan: Plan, edge: float, queue: float) -> list[Span]:
     return [
         Span(name, round(start * 1000, 3), round(took * 1000, 3)) for name, start, took in spans if name in plan.terms
     ]
+
+
+def shown(
+    spans: list[Span], terms: Mapping[str, float], began: float, first: float | None, now: float, *, way: float | None
+) -> None:
+    """Adds what the first words still took to their reader, where the plan bounds it: seconds in. Once, for the first reader."""
+    if first is None or any(span.name in SHOWN for span in spans):
+        return
+    for name, start, took in (("render", first, now - first), ("client", now, way)):
+        if name in terms and took is not None:
+            spans.append(Span(name, round((start - began) * 1000, 3), round(took * 1000, 3)))
 
 
 def over(budget: Mapping[str, float], closed: Closed) -> dict[str, float]:

@@ -24,7 +24,7 @@ from tidewire.core.request import Request
 from tidewire.engine.closing import closing, defect, opened, wordless
 from tidewire.engine.following import Audience
 from tidewire.engine.gate import Gate
-from tidewire.engine.plan import Plan, notice, over
+from tidewire.engine.plan import Plan, notice, over, shown
 
 log = logging.getLogger("tidewire.run")
 
@@ -53,7 +53,7 @@ class Run:
         "_part",
         "_waits",
         "_audience",
-        "_plan",
+        "plan",
         "_guarded",
         "_event_limit",
         "_size_limit",
@@ -111,7 +111,7 @@ class Run:
         self._meter = meter
         self._loop = loop
         self._done = done
-        self._plan = plan
+        self.plan = plan
         self._guarded = 0.0  # seconds in stages
         self._clock = clock
         self._began = clock()
@@ -138,8 +138,8 @@ class Run:
         self._append([opened(self.meta)])
         self._meter.opened(self.meta.model)
         self._timers.append(self._loop.call_later(self._time_limit, self.stop, "time_limit"))
-        if self._plan.patience is not None:
-            self._timers.append(self._loop.call_later(self._plan.patience, self._silent))
+        if self.plan.patience is not None:
+            self._timers.append(self._loop.call_later(self.plan.patience, self._silent))
         self._task = self._loop.create_task(self._work())
         self._task.add_done_callback(self._over)
         if self._why is not None:  # stopped while its log was being opened
@@ -158,6 +158,10 @@ class Run:
         """The log cannot store this stream, or a defect showed: end it with this error."""
         self._error = error if isinstance(error, TidewireError) else defect(error, self.meta)
         self.stop("error")
+
+    def shown(self, way: float | None) -> None:
+        """A reader's connection has the first words. way: seconds from there to the reader, where that is known."""
+        shown(self._spans, self.plan.terms, self._began, self._first, self._clock(), way=way)
 
     def _let_go(self, task: asyncio.Task[None]) -> None:
         """Whoever does not follow in time is not waited for."""
@@ -183,12 +187,10 @@ class Run:
 
     def _silent(self) -> None:
         if self._first is None:
-            self.fail(self._plan.late())
+            self.fail(self.plan.late())
 
     def _give_up(self) -> None:
-        log.error(
-            "provider did not let go in time", extra={"stream": self.meta.stream, "provider": self._provider.name}
-        )
+        log.error("provider did not let go", extra={"stream": self.meta.stream, "provider": self._provider.name})
         self._end(None)
 
     def _end(self, error: BaseException | None) -> None:
@@ -266,10 +268,10 @@ class Run:
         )
         if self._guarded:
             closed.spans.append(Span("guard", 0.0, round(self._guarded * 1000, 3)))
-        if terms := over(self._plan.terms, closed):
-            out.append(notice(self._plan.terms, terms, closed.spans))
+        if terms := over(self.plan.terms, closed):
+            out.append(notice(self.plan.terms, terms, closed.spans))
             for term in terms:
-                self._meter.over_budget(term, self._plan.name)
+                self._meter.over_budget(term, self.plan.name)
         out.append(closed)
         return out
 

@@ -26,6 +26,13 @@ class Budget(Group, frozen=True):
         Ms, Meta(description="What is done to events before they are stored, all of them together.")
     ] = 0.0
 
+    render_ms: Annotated[
+        Ms, Meta(description="From the first token in the log until its bytes are handed to the reader's connection.")
+    ] = 0.0
+    client_ms: Annotated[
+        Ms, Meta(description="From there to the reader: half of the round trip that the kernel measures.")
+    ] = 0.0
+
     def terms(self) -> dict[str, float]:
         """Milliseconds by term, those that are bounded."""
         given = ((name, getattr(self, name)) for name in Budget.__struct_fields__)

@@ -72,6 +72,7 @@ class SessionDesk:
         self._tasks: set[asyncio.Task[None]] = set()
         self._summaries: dict[Key, asyncio.Task[None]] = {}
         self.follow = desk.follow
+        self.showing = desk.showing
         self.cancel = desk.cancel
         self.meta = desk.meta
         self.find = desk.find
