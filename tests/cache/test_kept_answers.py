@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
+import sqlite3
 
 import pytest
 from test_flights import Cup, Told
@@ -205,6 +207,17 @@ async def test_settings_that_change_while_it_is_being_said_keep_it_from_being_ke
     await world.ask()
     await world.ask()
     assert world.asked == 2
+
+
+@in_virtual_time
+async def test_an_answer_whose_document_is_deleted_while_it_is_being_said_is_not_kept():
+    for documents, gone, kept in ((("x",), "default", 0), (("x",), "other", 1), ((), "default", 1)):
+        world = World(answers(*"abc", interval=1.0))
+        task = asyncio.ensure_future(world.ask(documents=documents))
+        await asyncio.sleep(1.5)
+        world.cache.forget(gone, ["x"])
+        await task
+        assert (await world.shelf.count("default"))[0] == kept
 
 
 @in_virtual_time
@@ -417,6 +430,33 @@ async def test_a_shelf_forgets_by_time_and_by_tenant(tmp_path, kind):
     assert await shelf.count("b") == (0, 0)
     assert (await shelf.count("a"))[0] == 1
     await shelf.close()
+
+
+@pytest.mark.parametrize("kind", ["memory", "disk"])
+async def test_a_shelf_forgets_what_was_made_from_a_document(tmp_path, kind):
+    shelf = shelves(tmp_path, 1500 + 3 * ENTRY, Clock())[kind]()
+    shelf.put("a", b"1", b"one", ["x", "y"])
+    shelf.put("a", b"2", b"two", ["y"])
+    shelf.put("a", b"3", b"three")
+    shelf.put("b", b"1", b"other", ["x", "y"])
+    shelf.forget("a", ["x", "unknown"])
+    left = [[await shelf.get(tenant, b"%d" % n) is not None for n in (1, 2, 3)] for tenant in "ab"]
+    assert left == [[False, True, True], [True, False, False]]
+    shelf.put("a", b"2", b"two again", ["z"])
+    shelf.forget("a", ["y"])
+    assert await shelf.get("a", b"2") is not None, "it is not made from y any more"
+    shelf.put("a", b"4", bytes(1400), ["z"])  # what was there has to go
+    await shelf.clear("a")
+    await shelf.clear("b")
+    shelf.forget("a", ["x", "y", "z"])
+    assert shelf.size == 0
+    if kind == "memory":
+        assert not shelf._sources
+        assert not shelf._made_from
+    await shelf.close()
+    if kind == "disk":
+        with contextlib.closing(sqlite3.connect(tmp_path / "cache.db")) as db:
+            assert db.execute("SELECT count(*) FROM sources").fetchone() == (0,)
 
 
 async def test_a_restart_keeps_what_is_on_disk(tmp_path):

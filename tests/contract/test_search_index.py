@@ -313,7 +313,7 @@ async def test_the_lag_counts_from_when_it_fell_behind(store, words):
     now[0] = 5000.0
     taken = asyncio.Event()
     lags = []
-    index.on_change = lambda change: (lags.append(index.lag()), taken.set())
+    index.listen(lambda change: (lags.append(index.lag()), taken.set()))
     await asyncio.gather(*(store.put("a", [doc(f"{n}.md")]) for n in range(5)))
     await index.visible(await store.seq())
     assert taken.is_set()

@@ -50,7 +50,9 @@ async def test_an_answer_outlives_other_documents_and_a_restart_and_not_its_own(
             body = await ask(tidewire)
             assert b"every 12 hours" in body
             assert len(upstream.calls) == before + 1
+            assert (await tidewire.ask("GET", "/v1/cache"))[2].startswith(b'{"answers":2')
             await tidewire.ask("DELETE", "/v1/documents/tides.md")
+            assert (await tidewire.ask("GET", "/v1/cache"))[2].startswith(b'{"answers":0'), "it is deleted here, too"
             body = await ask(tidewire)
             assert b"12 hours" not in body
             assert b"retrieval_nothing" in body

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final, Literal
 
@@ -72,6 +73,9 @@ class Cache:
         self.now = now
         self.clock = clock
         self.price = price
+        self.deletions: Counter[str] = (
+            Counter()
+        )  # of documents, by tenant: what they were made into meanwhile is not kept
         self._alike = None if encoder is None else Alike(encoder, similarity)
 
     def place(self, answerer: str, request: Request, *, question: bool = True) -> bytes | None:
@@ -92,13 +96,18 @@ class Cache:
         return None if found is None else (found, "semantic")
 
     def keep(self, answerer: str, request: Request, place: bytes, answer: Answer) -> None:
-        self.shelf.put(request.tenant, place, encode(answer))
+        self.shelf.put(request.tenant, place, encode(answer), request.documents)
         if self._alike is not None and (rest := self.place(answerer, request, question=False)) is not None:
             self._alike.remember(request, rest, place)
 
     async def count(self, tenant: str) -> tuple[int, int]:
         """Answers of this tenant, and their bytes."""
         return await self.shelf.count(tenant)
+
+    def forget(self, tenant: str, documents: Sequence[str]) -> None:
+        """Delete the answers that were made from one of these documents, which are gone."""
+        self.deletions[tenant] += 1
+        self.shelf.forget(tenant, documents)
 
     async def clear(self, tenant: str) -> int:
         """Forget all of a tenant's; returns how many answers."""
@@ -140,10 +149,13 @@ class Cached:
         if place is None or not wish.store:
             await self._inner.answer(request, sink)
             return
-        recorder = Recorder(sink, cache.rules.entry_bytes, cache.clock)
+        recorder, deletions = Recorder(sink, cache.rules.entry_bytes, cache.clock), cache.deletions[request.tenant]
         await self._inner.answer(request, recorder)
         answer = recorder.answer(cache.now())
-        if answer is not None and cache.place(self._answerer, request) == place:  # what it was made from is as it was
+        gone = request.documents and cache.deletions[request.tenant] != deletions
+        if (
+            answer is not None and not gone and cache.place(self._answerer, request) == place
+        ):  # settings are as they were
             cache.keep(self._answerer, request, place, answer)
 
     async def models(self) -> Sequence[ModelInfo]:

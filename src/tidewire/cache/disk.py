@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, TypeVar
@@ -20,16 +20,22 @@ log = logging.getLogger("tidewire.cache")
 
 T = TypeVar("T")
 
-VERSION: Final = 1
+VERSION: Final = 2
 TOUCH: Final = 60.0  # seconds between two notes that an entry is in use
 SPARE: Final = 0.9  # share of the limit that is left filled once something has to go
 TABLE: Final = """
 CREATE TABLE answers (
+  id INTEGER PRIMARY KEY,
   tenant TEXT NOT NULL, key BLOB NOT NULL, made REAL NOT NULL, used REAL NOT NULL, size INTEGER NOT NULL, raw BLOB NOT NULL,
   UNIQUE (tenant, key)
 );
 CREATE INDEX answers_by_age ON answers (made);
 CREATE INDEX answers_by_use ON answers (used, size);
+CREATE TABLE sources (
+  tenant TEXT NOT NULL, document TEXT NOT NULL, answer INTEGER NOT NULL, PRIMARY KEY (tenant, document, answer)
+) WITHOUT ROWID;
+CREATE INDEX sources_by_answer ON sources (answer);
+CREATE TRIGGER forgotten AFTER DELETE ON answers BEGIN DELETE FROM sources WHERE answer = old.id; END;
 """
 
 
@@ -49,8 +55,17 @@ class DiskShelf:
     async def get(self, tenant: str, key: bytes) -> tuple[float, bytes] | None:
         return await self._ask(lambda db: self._get(db, tenant, key), None)
 
-    def put(self, tenant: str, key: bytes, raw: bytes) -> None:
-        self._thread.submit(self._guarded, lambda: self._put(tenant, key, raw), None)
+    def put(self, tenant: str, key: bytes, raw: bytes, documents: Sequence[str] = ()) -> None:
+        self._thread.submit(self._guarded, lambda: self._put(tenant, key, raw, documents), None)
+
+    def forget(self, tenant: str, documents: Sequence[str]) -> None:
+        def work() -> None:
+            if self._db is not None:
+                for document in documents:
+                    made = "id IN (SELECT answer FROM sources WHERE tenant = ? AND document = ?)"
+                    self._delete(self._db, made, tenant, document)
+
+        self._thread.submit(self._guarded, work, None)
 
     async def clear(self, tenant: str) -> int:
         return await self._ask(lambda db: self._delete(db, "tenant = ?", tenant), 0)
@@ -119,12 +134,16 @@ class DiskShelf:
             db.execute("UPDATE answers SET used = ? WHERE tenant = ? AND key = ?", (now, tenant, key))
         return row[0], row[2]
 
-    def _put(self, tenant: str, key: bytes, raw: bytes) -> None:
+    def _put(self, tenant: str, key: bytes, raw: bytes, documents: Sequence[str]) -> None:
         db, now, size = self._db, self._now(), len(raw) + ENTRY
         if db is None or size > self._limit:
             return
         self._delete(db, "tenant = ? AND key = ?", tenant, key)
-        db.execute("INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?)", (tenant, key, now, now, size, raw))
+        answer = db.execute(
+            "INSERT INTO answers (tenant, key, made, used, size, raw) VALUES (?, ?, ?, ?, ?, ?)",
+            (tenant, key, now, now, size, raw),
+        ).lastrowid
+        db.executemany("INSERT INTO sources VALUES (?, ?, ?)", [(tenant, document, answer) for document in documents])
         self.size += size
         if self.size > self._limit:
             over, oldest = self.size - int(self._limit * SPARE), []
@@ -147,7 +166,9 @@ def _connect(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10.0)
     try:
         if db.execute("PRAGMA user_version").fetchone()[0] != VERSION:
-            db.executescript(f"DROP TABLE IF EXISTS answers; {TABLE} PRAGMA user_version = {VERSION};")
+            db.executescript(
+                f"DROP TABLE IF EXISTS answers; DROP TABLE IF EXISTS sources; {TABLE} PRAGMA user_version = {VERSION};"
+            )
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=NORMAL")
         db.execute("PRAGMA secure_delete=ON")  # what a tenant deletes is gone from the file

@@ -28,6 +28,7 @@ ABOUT: Final = frozenset(
         "edge",
         "deadline",
         "first_by",
+        "documents",
     }
 )
 # Options that change no answer: who asks, what is kept of it, how a prompt is cached, what is reported.

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 ENTRY: Final = 256  # bytes that an entry takes beside its answer, about
 AHEAD: Final = 1.0  # seconds that an entry may seem to come from the future before the clock is not believed
+
+
+Place = tuple[str, bytes]  # tenant, key
 
 
 class Shelf(Protocol):
@@ -16,7 +19,11 @@ class Shelf(Protocol):
     async def get(self, tenant: str, key: bytes) -> tuple[float, bytes] | None:
         """When it was put there, and the answer; None where it is not there, or over its time."""
 
-    def put(self, tenant: str, key: bytes, raw: bytes) -> None: ...
+    def put(self, tenant: str, key: bytes, raw: bytes, documents: Sequence[str] = ()) -> None:
+        """documents: ids of those that it was made from."""
+
+    def forget(self, tenant: str, documents: Sequence[str]) -> None:
+        """Forget all that was made from one of these documents."""
 
     async def clear(self, tenant: str) -> int:
         """Forget all of a tenant's at once; returns how many."""
@@ -46,7 +53,9 @@ class MemoryShelf:
         self._limit = limit
         self._ttl = ttl
         self._now = now
-        self._kept: OrderedDict[tuple[str, bytes], tuple[float, bytes]] = OrderedDict()
+        self._kept: OrderedDict[Place, tuple[float, bytes]] = OrderedDict()
+        self._sources: dict[Place, Sequence[str]] = {}
+        self._made_from: dict[tuple[str, str], set[Place]] = {}  # by tenant and document
         self.size = 0
 
     async def get(self, tenant: str, key: bytes) -> tuple[float, bytes] | None:
@@ -59,14 +68,23 @@ class MemoryShelf:
         self._kept.move_to_end((tenant, key))
         return found
 
-    def put(self, tenant: str, key: bytes, raw: bytes) -> None:
+    def put(self, tenant: str, key: bytes, raw: bytes, documents: Sequence[str] = ()) -> None:
         self._forget((tenant, key))
         if len(raw) + ENTRY > self._limit:
             return
         self._kept[tenant, key] = (self._now(), raw)
+        if documents:
+            self._sources[tenant, key] = documents
+        for document in documents:
+            self._made_from.setdefault((tenant, document), set()).add((tenant, key))
         self.size += len(raw) + ENTRY
         while self.size > self._limit:
             self._forget(next(iter(self._kept)))
+
+    def forget(self, tenant: str, documents: Sequence[str]) -> None:
+        for document in documents:
+            for place in tuple(self._made_from.get((tenant, document), ())):
+                self._forget(place)
 
     async def clear(self, tenant: str) -> int:
         gone = [place for place in self._kept if place[0] == tenant]
@@ -84,10 +102,16 @@ class MemoryShelf:
             self._forget(place)
 
     async def close(self) -> None:
-        self._kept.clear()
-        self.size = 0
+        for place in tuple(self._kept):
+            self._forget(place)
 
-    def _forget(self, place: tuple[str, bytes]) -> None:
+    def _forget(self, place: Place) -> None:
         found = self._kept.pop(place, None)
-        if found is not None:
-            self.size -= len(found[1]) + ENTRY
+        if found is None:
+            return
+        self.size -= len(found[1]) + ENTRY
+        for document in self._sources.pop(place, ()):
+            others = self._made_from[place[0], document]
+            others.discard(place)
+            if not others:
+                del self._made_from[place[0], document]

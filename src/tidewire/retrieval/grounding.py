@@ -127,7 +127,8 @@ def given(request: Request, found: Sequence[Found], secret: bytes) -> Request:
     asked = messages[at]
     content = [Text(prompt(found, secret)), *asked.content]
     messages[at] = Message(role="user", content=content, name=asked.name, kept=True)
-    return msgspec.structs.replace(request, messages=messages)
+    documents = tuple(sorted({one.row.document for one in found}))
+    return msgspec.structs.replace(request, messages=messages, documents=documents)
 
 
 def prompt(found: Sequence[Found], secret: bytes = _SECRET) -> str:

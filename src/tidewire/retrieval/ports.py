@@ -283,6 +283,9 @@ class Index(Protocol):
     def seq(self, namespace: str) -> int:
         """The last change to the namespace, vectors included, that is searched now."""
 
+    def listen(self, heard: Callable[[Change], None]) -> Callable[[], None]:
+        """heard: called on the event loop with each change once it is searched; returns what ends it."""
+
     def live(self, namespace: str, chunk: int, now: float) -> bool:
         """Whether the chunk is stored, not deleted and not expired, as far as this index knows."""
 

@@ -131,6 +131,7 @@ async def house(settings: Settings, *, own_port: int, source: Source | None = No
             encoder=encoders.encoder,
         )
         stack.push_async_callback(caching.close)
+        stack.callback(library.index.listen(caching.follow))
         metrics.cache_size = lambda: caching.shelf.size
         tools = await stack.enter_async_context(toolbox(settings, metrics))
         # outside the cache: answers are kept by the passages they saw

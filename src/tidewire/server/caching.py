@@ -22,6 +22,7 @@ from tidewire.core.events import Attempt, Usage
 from tidewire.core.meter import CacheMeter
 from tidewire.core.ports import Encoder, Provider
 from tidewire.core.request import Request
+from tidewire.retrieval.ports import Change
 from tidewire.routing.table import Candidate
 from tidewire.server.cache_settings import Cache as Given
 from tidewire.server.routebook import Tables
@@ -111,6 +112,14 @@ class Caching:
     async def clear(self, tenant: str) -> int:
         """Forget all of a tenant's; returns how many answers."""
         return await self.cache.clear(tenant) if self.cache else 0
+
+    def follow(self, change: Change) -> None:
+        """Documents were deleted or have expired: what was made from them is not found any more, and is deleted here, too.
+
+        Where one was replaced, answers from passages that are the same in both versions are still good.
+        """
+        if self.cache is not None and change.documents and not change.added:
+            self.cache.forget(change.namespace, change.documents)
 
     async def sweep(self) -> None:
         """Never returns."""

@@ -89,7 +89,7 @@ class MemoryIndex:
         self._news = asyncio.Event()
         self._moved = asyncio.Condition()
         self._task: asyncio.Task[None] | None = None
-        self.on_change: Callable[[Change], None] = _nothing
+        self._listeners: list[Callable[[Change], None]] = []
 
     async def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._follow())
@@ -149,6 +149,14 @@ class MemoryIndex:
 
     def seq(self, namespace: str) -> int:
         return self._taken.get(namespace, self._filled)
+
+    def listen(self, heard: Callable[[Change], None]) -> Callable[[], None]:
+        self._listeners = [*self._listeners, heard]
+
+        def stop() -> None:
+            self._listeners = [one for one in self._listeners if one is not heard]
+
+        return stop
 
     def lag(self) -> tuple[int, float]:
         behind = self._last - self._seq
@@ -244,7 +252,8 @@ class MemoryIndex:
                 self._seq = change.seq
                 self._epochs[change.namespace] = change.epoch
                 self._taken[change.namespace] = change.seq
-                self.on_change(change)
+                for heard in self._listeners:
+                    heard(change)
             await self._tell()
 
     async def _begin_anew(self) -> None:
@@ -353,6 +362,3 @@ class MemoryIndex:
 
     async def _search(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._searching, work)
-
-
-def _nothing(change: Change) -> None: ...
