@@ -11,6 +11,7 @@ from typing import Final
 import click
 
 from tidewire.cli.checks import Finding, everything, of_settings
+from tidewire.cli.document_checks import documents
 from tidewire.cli.main import FAILED
 from tidewire.cli.options import settings, settings_options
 from tidewire.cli.tool_checks import tools
@@ -44,7 +45,7 @@ def doctor(config: Path | None, data: str | None) -> None:
         chosen = loaded.settings
     for finding in findings:
         _say(finding)
-    for finding in itertools.chain(everything(chosen), tools(chosen), warm(chosen)):
+    for finding in itertools.chain(everything(chosen), documents(chosen), tools(chosen), warm(chosen)):
         _say(finding)
         findings.append(finding)
     failures = sum(finding.level == "fail" for finding in findings)

@@ -39,7 +39,9 @@ class Sources:
     """The sources of the settings. keys: of the webhooks, by name. Raises SettingsError for a key that is not there."""
 
     def __init__(self, settings: Settings, intake: Intake, environ: Mapping[str, str] = os.environ) -> None:
-        self.keys = {name: _key(name, given, environ) for name, given in settings.sources.items() if given.key_env}
+        self.keys = {
+            name: webhook_key(name, given, environ) for name, given in settings.sources.items() if given.key_env
+        }
         self._web = Web(largest=settings.ingest.file_bytes, private=settings.ingest.private)
         self._intake = intake
         watched = {
@@ -90,7 +92,8 @@ def _source(given: SourceSettings, web: Web) -> Source | None:
     return None
 
 
-def _key(name: str, given: SourceSettings, environ: Mapping[str, str]) -> bytes:
+def webhook_key(name: str, given: SourceSettings, environ: Mapping[str, str]) -> bytes:
+    """What a webhook's messages are signed with. Raises SettingsError where it is not in the environment."""
     secret = environ.get(given.key_env, "")
     param = f"sources.{name}.key_env"
     if not secret:
