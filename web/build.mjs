@@ -9,13 +9,13 @@ const here = dirname(fileURLToPath(import.meta.url));
 const { values } = parseArgs({ options: { out: { type: "string" } } });
 const out = resolve(values.out ?? join(here, "../src/tidewire/console/assets"));
 const from = join(here, "console");
-const BUDGET = 60 * 1024; // bytes of script
+const BUDGET = { "app.js": 60 * 1024, "documents.js": 50 * 1024, "first.js": 1024 }; // bytes of script
 
 await mkdir(out, { recursive: true });
 for (const name of await readdir(out)) await rm(join(out, name));
 await build({
   absWorkingDir: from,
-  entryPoints: { app: "src/main.ts", first: "src/first.ts" },
+  entryPoints: { app: "src/main.ts", documents: "src/documents/main.ts", first: "src/first.ts" },
   outdir: out,
   bundle: true,
   minify: true,
@@ -27,7 +27,7 @@ await build({
 });
 await build({
   absWorkingDir: from,
-  entryPoints: ["app.css"],
+  entryPoints: ["app.css", "documents.css"],
   outdir: out,
   minify: true,
   bundle: true,
@@ -36,12 +36,10 @@ await build({
   legalComments: "none",
   charset: "utf8",
 });
-for (const name of ["index.html", "tidewire.svg", "wave.svg"]) await copyFile(join(from, name), join(out, name));
+for (const name of ["index.html", "documents.html", "tidewire.svg", "wave.svg"]) await copyFile(join(from, name), join(out, name));
 
-let script = 0;
 for (const name of (await readdir(out)).sort()) {
   const { size } = await stat(join(out, name));
-  if (name.endsWith(".js")) script += size;
   console.log(`${String(size).padStart(7)} ${name}`);
+  if (size > (BUDGET[name] ?? Number.POSITIVE_INFINITY)) throw new Error(`${name} has ${size} bytes, the limit is ${BUDGET[name]}: find what grew`);
 }
-if (script > BUDGET) throw new Error(`the scripts have ${script} bytes, the limit is ${BUDGET}: find what grew`);

@@ -12,7 +12,19 @@ import pytest
 from tidewire.console import ASSETS
 
 WEB = Path(__file__).parents[2] / "web"
-FILES = ["app.css", "app.js", "first.js", "index.html", "tidewire.svg", "wave.svg"]
+PAGES = ["documents.html", "index.html"]
+FILES = [
+    "app.css",
+    "app.js",
+    "documents.css",
+    "documents.html",
+    "documents.js",
+    "first.js",
+    "index.html",
+    "tidewire.svg",
+    "wave.svg",
+]
+ADDRESSES = {"/", "/documents"}
 
 
 @pytest.fixture(scope="module")
@@ -67,19 +79,23 @@ def test_the_sources_are_well_typed(web):
     assert done.returncode == 0, done.stdout[-3000:]
 
 
-def test_the_page_holds_nothing_inline_and_nothing_from_elsewhere():
-    page = (ASSETS / "index.html").read_text()
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_holds_nothing_inline_and_nothing_from_elsewhere(name):
+    page = (ASSETS / name).read_text()
     assert re.findall(r"<script(?![^>]*\ssrc=)|<style|\sstyle=|\son\w+=|javascript:", page) == []
     links = re.findall(r'(?:src|href)="([^"]+)"', page)
-    assert all(link.startswith(("/console/", "#")) for link in links)
-    named = {link.removeprefix("/console/") for link in links if link.startswith("/console/")}
-    named |= set(re.findall(r"/console/([\w.]+)", (ASSETS / "app.css").read_text()))
-    assert named == set(FILES) - {"index.html"}
-    for name in FILES:
-        text = (ASSETS / name).read_text()
+    assert all(link.startswith(("/console/", "#")) or link in ADDRESSES for link in links)
+
+
+def test_every_file_is_used_and_names_no_other_place():
+    texts = {name: (ASSETS / name).read_text() for name in FILES}
+    named = set(re.findall(r"/console/([\w.]+)", "".join(texts.values())))
+    assert named == set(FILES) - set(PAGES)
+    for name, text in texts.items():
         assert "sourceMappingURL" not in text
         assert set(re.findall(r"https?://[\w.]+", text)) <= {"http://www.w3.org"}, name
 
 
-def test_the_scripts_stay_within_60_kilobytes():
-    assert sum(file.stat().st_size for file in ASSETS.glob("*.js")) <= 60 * 1024
+@pytest.mark.parametrize(("name", "kilobytes"), [("app.js", 60), ("documents.js", 50), ("first.js", 1)])
+def test_a_script_stays_small(name, kilobytes):
+    assert (ASSETS / name).stat().st_size <= kilobytes * 1024

@@ -42,6 +42,10 @@ class ConsoleRoutes:
         """GET /"""
         await self._send(call, "index.html")
 
+    async def documents(self, call: Call) -> None:
+        """GET /documents"""
+        await self._send(call, "documents.html")
+
     async def file(self, call: Call) -> None:
         """GET /console/{file}"""
         await self._send(call, call.path["file"])

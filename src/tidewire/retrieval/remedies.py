@@ -18,7 +18,7 @@ REMEDIES: Final = tuple(
         (r"Word document|its XML", "Open it where it was written, save it as .docx, and bring it in again."),
         (r"only pictures", "Run text recognition (OCR) over it first."),
         (r"holds no text", "There is nothing to find in it: leave it out."),
-        (r"binary", "It is no text: leave it out with exclude, or bring in a text of it."),
+        (r"binary", "It is no text: leave it out, or bring in a text of it."),
         (r"no line of it is JSON", "Write one JSON object a line, or name it .txt to take it as plain text."),
         (r"no table", "Save it as CSV with a line of column names, or name it .txt to take it as plain text."),
         (r"unpacking first", "Unpack it, and bring in what it holds."),

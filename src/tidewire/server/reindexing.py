@@ -28,7 +28,7 @@ NAMED: Final = 50  # failures that a job names
 
 
 class Job(msgspec.Struct):
-    """what: everything, a source's name, a document's location, or how many. done: of `total` documents, as far as they were counted
+    """what: everything, a source's name, a document's location, or how many. done: of about `total` documents, as they were counted
     at its beginning. failed: what was left as it was, and why. began, ended: Unix seconds.
     """
 
@@ -69,8 +69,7 @@ class Reindexing:
         job = self._jobs.get(namespace)
         if job is None or (name := self._passes.get(namespace)) is None:
             return job
-        looked_at = self._supervisor.states[name].report.files
-        return msgspec.structs.replace(job, done=min(job.total, job.done + looked_at))
+        return msgspec.structs.replace(job, done=job.done + self._supervisor.states[name].report.indexed)
 
     async def end(self, namespace: str) -> Job | None:
         job = self._jobs.get(namespace)
@@ -129,7 +128,7 @@ class Reindexing:
         except TidewireError as error:
             job.failed = [*job.failed, (source, error.message)][:NAMED]
         else:
-            job.done += report.files
+            job.done += report.indexed
             job.failed = [*job.failed, *report.skipped][:NAMED]
         finally:
             self._passes.pop(namespace, None)
@@ -143,7 +142,6 @@ class Reindexing:
     async def _cut(self, namespace: str, job: Job, documents: Sequence[Known]) -> None:
         for known in documents:
             found = await self._store.document(namespace, known.id)
-            job.done += 1
             if found is None:
                 continue
             try:
@@ -153,6 +151,7 @@ class Reindexing:
             else:
                 (receipt,) = await self._intake.put(namespace, [document], take="same")
                 self._intake.counted(known.source, receipt.status)
+                job.done += 1
 
 
 def _called(wanted: Wanted, documents: Sequence[Known]) -> str:

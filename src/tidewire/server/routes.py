@@ -238,6 +238,7 @@ def router(house: House) -> tuple[ASGIApp, Shedding]:
 
     console = ConsoleRoutes(ASSETS)
     routes.add("/", shape, open_to_all=True, get=console.page)
+    routes.add("/documents", shape, open_to_all=True, get=console.documents)
     routes.add("/console/{file}", shape, open_to_all=True, get=console.file)
 
     health = HealthRoutes(lambda: "draining" if house.admission.draining else None, house.metrics.render, CONTENT_TYPE)

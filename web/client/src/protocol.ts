@@ -145,6 +145,50 @@ export interface Citation extends Numbered {
   uri?: string;
   age?: number;
   score?: number;
+  /** Of a passage of the tenant's documents: its chunk, and the version of the document, which is `source`. */
+  chunk?: number;
+  version?: number;
+}
+
+/** A passage that the model was given. published, indexed, expires: Unix seconds. age: seconds, when it was searched. */
+export interface Source {
+  document: string;
+  version: number;
+  chunk: number;
+  title: string;
+  published: number;
+  indexed: number;
+  age: number;
+  score: number;
+  uri?: string;
+  expires?: number;
+  lexical?: number;
+  dense?: number;
+  recency?: number;
+  lift?: number;
+  rerank?: number;
+}
+
+/** The tenant's documents were searched. passages: in the order of the numbers that the answer cites by, from 1. behind: seconds. */
+export interface Retrieved extends Numbered {
+  type: "retrieved";
+  namespace: string;
+  epoch: number;
+  passages: Source[];
+  ms: number;
+  cached?: boolean;
+  behind?: number;
+  notices?: string[];
+}
+
+/** A document that the answer was given has another version now, or is gone. */
+export interface Superseded extends Numbered {
+  type: "superseded";
+  document: string;
+  version: number;
+  chunks: number[];
+  deleted?: boolean;
+  cited?: boolean;
 }
 
 export interface Usage extends Numbered {
@@ -179,6 +223,8 @@ export interface Closed extends Numbered {
   ttft?: number;
   tokens_per_second?: number;
   spans?: Span[];
+  /** What the answer came to rest on; missing where no documents were searched. */
+  rested?: { passages: number; cited?: number; superseded?: number; ms?: number };
 }
 
 export type StreamEvent =
@@ -196,6 +242,8 @@ export type StreamEvent =
   | Checked
   | ChoiceEnded
   | Citation
+  | Retrieved
+  | Superseded
   | Usage
   | Notice
   | Closed;

@@ -7,11 +7,13 @@ export interface ListedStream extends StreamInfo {
   title?: string;
 }
 
-async function get(path: string): Promise<unknown> {
+/** The answer's JSON. body: sent as JSON. Throws TidewireError. */
+export async function ask(path: string, method = "GET", body?: unknown): Promise<unknown> {
+  const json = body === undefined ? {} : { body: JSON.stringify(body) };
   for (;;) {
     let response: Response;
     try {
-      response = await fetch(path, { headers: headers(), cache: "no-store" });
+      response = await fetch(path, { method, headers: headers(), cache: "no-store", ...json });
     } catch {
       throw unreachable();
     }
@@ -31,15 +33,15 @@ function list<T>(body: unknown, ...names: string[]): T[] {
 }
 
 export async function models(): Promise<ModelInfo[]> {
-  return list<ModelInfo>(await get("/v1/models"), "data", "models");
+  return list<ModelInfo>(await ask("/v1/models"), "data", "models");
 }
 
 /** The newest streams first. */
 export async function streams(query: { chat?: string; limit: number }): Promise<ListedStream[]> {
   const search = new URLSearchParams({ limit: String(query.limit), ...(query.chat && { chat: query.chat }) });
-  return list<ListedStream>(await get(`/v1/streams?${search}`), "streams");
+  return list<ListedStream>(await ask(`/v1/streams?${search}`), "streams");
 }
 
 export async function describe(stream: string): Promise<ListedStream> {
-  return (await get(`/v1/streams/${encodeURIComponent(stream)}`)) as ListedStream;
+  return (await ask(`/v1/streams/${encodeURIComponent(stream)}`)) as ListedStream;
 }

@@ -4,6 +4,8 @@ import { byId } from "./dom.ts";
 
 type Side = "history" | "inspector";
 const OPEN = "tidewire.inspector";
+/** The documents page has one of the two. */
+const SIDES = (["history", "inspector"] as const).filter((side) => document.getElementById(side));
 const WIDE = { history: matchMedia("(min-width: 860px)"), inspector: matchMedia("(min-width: 1180px)") };
 
 export class Drawers {
@@ -15,7 +17,7 @@ export class Drawers {
       button.addEventListener("click", () => this.toggle(button.dataset["drawer"] as Side));
     }
     byId("veil").addEventListener("click", () => this.closeAll());
-    for (const side of ["history", "inspector"] as const) WIDE[side].addEventListener("change", () => this.apply());
+    for (const side of SIDES) WIDE[side].addEventListener("change", () => this.apply());
     try {
       this.open.inspector = WIDE.inspector.matches && localStorage.getItem(OPEN) === "open";
     } catch {
@@ -27,7 +29,7 @@ export class Drawers {
   toggle(side: Side, open = !this.open[side]): void {
     const before = document.activeElement;
     this.open[side] = open;
-    if (open) for (const other of ["history", "inspector"] as const) if (other !== side && !WIDE[side].matches) this.open[other] = false;
+    if (open) for (const other of SIDES) if (other !== side && !WIDE[side].matches) this.open[other] = false;
     if (side === "inspector" && WIDE.inspector.matches) {
       try {
         localStorage.setItem(OPEN, open ? "open" : "closed");
@@ -42,19 +44,19 @@ export class Drawers {
 
   /** Closes what lies over the page; true where something did. */
   closeAll(): boolean {
-    const over = (["history", "inspector"] as const).filter((side) => this.open[side] && !WIDE[side].matches);
+    const over = SIDES.filter((side) => this.open[side] && !WIDE[side].matches);
     for (const side of over) this.toggle(side, false);
     return over.length > 0;
   }
 
   private apply(): void {
-    for (const side of ["history", "inspector"] as const) {
+    for (const side of SIDES) {
       const visible = side === "history" ? WIDE.history.matches || this.open.history : this.open.inspector;
       this.app.classList.toggle(`with-${side}`, this.open[side]);
       byId(side).inert = !visible;
       for (const button of document.querySelectorAll(`[data-drawer="${side}"]`)) button.setAttribute("aria-expanded", String(visible));
     }
-    const over = (["history", "inspector"] as const).some((side) => this.open[side] && !WIDE[side].matches);
+    const over = SIDES.some((side) => this.open[side] && !WIDE[side].matches);
     byId("veil").hidden = !over;
     this.changed(this.open.inspector);
   }

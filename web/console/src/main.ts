@@ -15,7 +15,8 @@ import { Inspector } from "./inspector.ts";
 import * as memory from "./memory.ts";
 import { Notice } from "./notice.ts";
 import { Scrolling } from "./scrolling.ts";
-import { isDark, onThemeChange, toggleTheme } from "./theme.ts";
+import { themeButton } from "./theme_button.ts";
+import { toast } from "./toast.ts";
 import type { Turn } from "./turn.ts";
 
 const EXAMPLES = [
@@ -116,16 +117,6 @@ function route(): void {
   history.mark(stream, memory.find(stream)?.chat ?? "");
 }
 
-let toasted: ReturnType<typeof setTimeout> | undefined;
-
-function toast(text: string): void {
-  const place = byId("toast");
-  place.textContent = text;
-  place.hidden = false;
-  clearTimeout(toasted);
-  toasted = setTimeout(() => (place.hidden = true), 4000);
-}
-
 async function loadModels(): Promise<void> {
   const trouble = byId("model-trouble");
   try {
@@ -141,20 +132,7 @@ async function loadModels(): Promise<void> {
   }
 }
 
-function dressTheme(): void {
-  const button = byId("theme");
-  const label = isDark() ? "Use light colours" : "Use dark colours";
-  button.replaceChildren(icon(isDark() ? "sun" : "moon"));
-  button.setAttribute("aria-label", label);
-  button.title = label;
-}
-
-byId("theme").addEventListener("click", () => {
-  toggleTheme();
-  dressTheme();
-});
-onThemeChange(dressTheme);
-dressTheme();
+themeButton();
 
 byId("new").addEventListener("click", () => {
   if (location.hash && location.hash !== "#/") location.hash = "#/";
