@@ -6,9 +6,11 @@ The meaning of each event is written in spec/PROTOCOL.md; the JSON schema there 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import msgspec
+
+from tidewire.core.sources import Rested, Source
 
 PROTOCOL: Final = "tidewire/1"
 
@@ -200,7 +202,8 @@ class ChoiceEnded(Event, tag="choice_end"):
 class Citation(Event, tag="citation"):
     """A source for what a text part says between the offsets start and end (in characters of that part).
 
-    passage: the words relied on. age: seconds since the source was last changed, when it was searched.
+    passage: the words relied on. age: seconds since the source was last changed, when it was searched. chunk, version: of a passage
+    of the tenant's documents, whose document is `source`; None for what a host cites by itself.
     """
 
     part: int
@@ -212,6 +215,37 @@ class Citation(Event, tag="citation"):
     uri: str | None = None
     age: float | None = None
     score: float | None = None
+    chunk: int | None = None
+    version: int | None = None
+
+
+class Retrieved(Event, tag="retrieved"):
+    """The tenant's documents were searched for this answer. passages: what the model was given, in the order of its numbers, from 1.
+
+    namespace, epoch: what was searched. ms: the search took. cached: it was made a moment ago and found again. behind: seconds that
+    the index was behind the documents. notices: what was done without, in a few words each.
+    """
+
+    namespace: str
+    epoch: int
+    passages: list[Source]
+    ms: float
+    cached: bool = False
+    behind: float = 0.0
+    notices: list[str] = []
+
+
+class Superseded(Event, tag="superseded"):
+    """A document that this answer was given has another version now, or (deleted) is gone. version, chunks: what the answer was given.
+
+    cited: whether the answer had cited it by then; what it says may be out of date.
+    """
+
+    document: str
+    version: int
+    chunks: list[int]
+    deleted: bool = False
+    cited: bool = False
 
 
 class Usage(Event, tag="usage"):
@@ -255,7 +289,10 @@ class Timing(Event, tag="timing"):
 
 
 class Closed(Event, tag="closed"):
-    """Always the last event, exactly once. usage and spans sum up the stream; ttft in milliseconds. reused: as `Usage` says."""
+    """Always the last event, exactly once. usage and spans sum up the stream; ttft in milliseconds. reused: as `Usage` says.
+
+    rested: None where no documents were searched.
+    """
 
     status: Status
     reason: Reason
@@ -269,6 +306,7 @@ class Closed(Event, tag="closed"):
     ttft: float | None = None
     tokens_per_second: float | None = None
     spans: list[Span] = []
+    rested: Rested | None = None
 
 
 AnyEvent = (
@@ -286,29 +324,13 @@ AnyEvent = (
     | Checked
     | ChoiceEnded
     | Citation
+    | Retrieved
+    | Superseded
     | Usage
     | Notice
     | Closed
 )
-LOGGED: Final = (
-    Opened,
-    Attempt,
-    Progress,
-    PartStarted,
-    Delta,
-    Edit,
-    PartEnded,
-    Blob,
-    Signature,
-    Logprobs,
-    Field,
-    Checked,
-    ChoiceEnded,
-    Citation,
-    Usage,
-    Notice,
-    Closed,
-)
+LOGGED: Final[tuple[type[Event], ...]] = get_args(AnyEvent)
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)

@@ -7,8 +7,22 @@ from collections.abc import Sequence
 from typing import Final
 
 from tidewire.core.errors import InternalError, TidewireError, TimedOut
-from tidewire.core.events import PROTOCOL, Closed, ErrorInfo, Opened, Reason, Span, Status, Usage
+from tidewire.core.events import (
+    PROTOCOL,
+    Citation,
+    Closed,
+    ErrorInfo,
+    Event,
+    Opened,
+    Reason,
+    Retrieved,
+    Span,
+    Status,
+    Superseded,
+    Usage,
+)
 from tidewire.core.ports import Meta
+from tidewire.core.sources import Rested
 
 log = logging.getLogger("tidewire.run")
 
@@ -47,11 +61,46 @@ def opened(meta: Meta) -> Opened:
     )
 
 
+class Sums:
+    """What adds up on the way to `Closed`: the last usage, and what the answer rests on."""
+
+    def __init__(self) -> None:
+        self.usage: Usage | None = None
+        self._searched = False
+        self._ms = 0.0
+        self._given: dict[int, bool] = {}  # by chunk: whether it was cited
+        self._old: set[int] = set()
+
+    def note(self, event: Event) -> None:
+        if isinstance(event, Usage):
+            self.usage = event
+        elif isinstance(event, Citation):
+            if event.chunk is not None:
+                self._given[event.chunk] = True
+        elif isinstance(event, Retrieved):
+            self._searched = True
+            self._ms += event.ms
+            for source in event.passages:
+                self._given.setdefault(source.chunk, False)
+        elif isinstance(event, Superseded):
+            self._old.update(event.chunks)
+
+    def rested(self) -> Rested | None:
+        if not self._searched:
+            return None
+        return Rested(
+            passages=len(self._given),
+            cited=sum(self._given.values()),
+            superseded=len(self._old),
+            ms=round(self._ms, 3),
+        )
+
+
 def closing(
     reason: Reason,
     error: TidewireError | None,
     *,
-    usage: Usage,
+    sums: Sums,
     tokens: int,
     spans: Sequence[Span],
     first: float | None,
@@ -59,6 +108,7 @@ def closing(
 ) -> Closed:
     """First and latest: seconds from the stream's opening to its first and its last token; first is None where none came."""
     seconds = 0.0 if first is None else latest - first
+    usage = sums.usage or Usage(counted_by="server")
     return Closed(
         status=STATUS[reason],
         reason=reason,
@@ -72,6 +122,7 @@ def closing(
         ttft=None if first is None else _ms(first),
         tokens_per_second=round((tokens - 1) / seconds, 1) if seconds > 0 and tokens > 1 else None,
         spans=_waterfall(spans, first, latest),
+        rested=sums.rested(),
     )
 
 

@@ -21,7 +21,7 @@ from tidewire.core.events import Delta, Entry, Event, NewEntry, Reason, Span, en
 from tidewire.core.meter import Meter
 from tidewire.core.ports import Meta, Provider, Stage, Step, Writer
 from tidewire.core.request import Request
-from tidewire.engine.closing import closing, defect, opened, wordless
+from tidewire.engine.closing import Sums, closing, defect, opened, wordless
 from tidewire.engine.following import Audience
 from tidewire.engine.gate import Gate
 from tidewire.engine.plan import Plan, notice, over, shown
@@ -66,10 +66,10 @@ class Run:
         "_spans",
         "_steps",
         "_stopped_at",
+        "_sums",
         "_task",
         "_time_limit",
         "_timers",
-        "_usage",
         "closed",
         "ended",
         "meta",
@@ -127,7 +127,7 @@ class Run:
         self._part = -1  # the one that text came for last
         self._first: float | None = None
         self._latest = 0.0
-        self._usage: ev.Usage | None = None
+        self._sums = Sums()
         self._spans = list(spans)
 
     def begin(self, writer: Writer, audience: Audience) -> None:
@@ -254,13 +254,13 @@ class Run:
 
     def _last_words(self, reason: Reason) -> list[Event]:
         out: list[Event] = [ev.PartEnded(part=part) for part in self._parts]
-        if self._usage is None:
-            self._usage = ev.Usage(counted_by="server", output=self._tokens)
-            out.append(self._usage)
+        if self._sums.usage is None:
+            self._sums.usage = ev.Usage(counted_by="server", output=self._tokens)
+            out.append(self._sums.usage)
         closed = closing(
             reason,
             self._error,
-            usage=self._usage,
+            sums=self._sums,
             tokens=self._tokens,
             spans=self._spans,
             first=None if self._first is None else self._first - self._began,
@@ -385,8 +385,8 @@ class Run:
         elif isinstance(event, ev.PartEnded):
             self._part = -1
             return self._parts.pop(event.part, False)
-        elif isinstance(event, ev.Usage):
-            self._usage = event
+        else:
+            self._sums.note(event)
         return True
 
     def _hear(self, event: Event) -> None:
