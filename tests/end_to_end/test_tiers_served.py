@@ -24,8 +24,8 @@ async def put(tidewire: Served, name: str, text: str) -> None:
     assert status in (200, 201)
 
 
-async def ask(tidewire: Served, model: str = "far/m") -> bytes:
-    asked: dict[str, Any] = {"model": model, "input": QUESTION, "cache": "max-age=600"}
+async def ask(tidewire: Served, model: str = "far/m", **more: str) -> bytes:
+    asked: dict[str, Any] = {"model": model, "input": QUESTION, "cache": "max-age=600"} | more
     return (await tidewire.ask("POST", "/v1/streams", asked))[2]
 
 
@@ -85,3 +85,21 @@ async def test_a_search_is_found_again_until_its_documents_change(tmp_path: Path
         assert await search(tidewire) == ("miss", [])
     async with serving(tmp_path, retrieval=Retrieval(results_s=0.0)) as tidewire:
         assert [await search(tidewire) for _ in range(2)] == [("miss", [])] * 2
+
+
+async def test_a_stream_that_came_from_the_cache_is_resumed_as_it_was(tmp_path: Path) -> None:
+    cache = Cache(answers="asked", replay="paced", pace=100_000.0)
+    async with (
+        Upstream(says("Twice ", "a day [1]", " at most.")) as upstream,
+        serving(tmp_path, hosts={"far": upstream.url}, retrieval=GROUNDED, cache=cache) as tidewire,
+    ):
+        await put(tidewire, "tides.md", "# Tides\n\nHigh water comes twice a day.")
+        await ask(tidewire)
+        whole = await ask(tidewire, stream="again")
+        await tidewire.ask("DELETE", "/v1/documents/tides.md")
+        assert b'"reused":"cache"' in whole
+        assert b'"citation"' in whole
+        for after in (3, 6, 8):
+            _, _, rest = await tidewire.ask("GET", "/v1/streams/again/events", last_event_id=f"{after}")
+            at = f"id: {after + 1}\n".encode()
+            assert rest[rest.index(at) :] == whole[whole.index(at) :]
