@@ -25,6 +25,7 @@ from tidewire.core.events import (
     PartEnded,
     PartStarted,
     Progress,
+    Retrieved,
     Timing,
     Usage,
 )
@@ -166,6 +167,7 @@ NEVER = {
     "degraded": answers("small", before=[Notice(code="degraded", message="a smaller model answers")]),
     "pieced together": answers("a b", before=[Attempt(n=2, provider="h", model="m", reason="continuation")]),
     "searched by itself": answers("quoted", before=[Progress(stage="retrieving")]),
+    "has searched": answers("quoted", before=[Retrieved(namespace="default", epoch=1, passages=[], ms=1.0)]),
     "large": answers("x" * 2000),
 }
 

@@ -20,6 +20,7 @@ from tidewire.core.events import (
     Notice,
     PartStarted,
     Progress,
+    Retrieved,
     Timing,
     Usage,
 )
@@ -172,8 +173,8 @@ class Recorder:
 
 
 def searches(event: Event) -> bool:
-    """Whether the answer is about to look into documents by itself: what it finds may be gone or out of date a moment later."""
-    return isinstance(event, Progress) and event.stage == "retrieving"
+    """Whether the answer looks into documents by itself, or has: what it finds may be gone or out of date a moment later."""
+    return isinstance(event, Retrieved) or (isinstance(event, Progress) and event.stage == "retrieving")
 
 
 async def replay(answer: Answer, sink: Sink, *, pace: Pace, age: float) -> None:
