@@ -14,7 +14,7 @@ from tidewire.core.errors import NotFound
 from tidewire.retrieval.intake import Delivery, Intake, Report
 from tidewire.retrieval.lifetimes import Lifetimes
 from tidewire.retrieval.reading.reader import Bounds, Reader
-from tidewire.retrieval.sources.folder import Choice, Folder
+from tidewire.retrieval.sources.folder import Choice, Folder, _bytes
 from tidewire.retrieval.sources.supervisor import Supervisor, Watched
 
 NOW = 1_700_000_000.0
@@ -74,6 +74,57 @@ async def test_a_second_pass_reads_no_file_that_was_not_touched(
     await bring(store, folder)
     monkeypatch.setattr("tidewire.retrieval.sources.folder._bytes", lambda *_: pytest.fail("a file was read"))
     assert (await bring(store, folder)).unchanged == 2
+
+
+async def test_a_restart_reads_no_file_but_those_that_changed_since(
+    store: MemoryStore, docs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def reading(file: str, largest: int) -> tuple[bytes, os.stat_result]:
+        read.append(Path(file).name)
+        return _bytes(file, largest)
+
+    monkeypatch.setattr("tidewire.retrieval.sources.folder._bytes", reading)
+    await bring(store, Folder(docs))
+    (docs / "deep" / "b.txt").write_text("The beta document, again.")
+    assert read == ["a.md", "b.txt"]
+    read.clear()
+    report = await bring(store, Folder(docs))
+    assert (read, report.indexed, report.unchanged) == (["b.txt"], 1, 1)
+    read.clear()
+    await bring(store, Folder(docs), lifetimes=Lifetimes({"path:*": 1e9}))
+    assert read == ["a.md", "b.txt"], "they are stored another way now"
+    read.clear()
+    await store.remove("acme", [str(docs / "a.md")])
+    await bring(store, Folder(docs))
+    assert read == ["a.md", "b.txt"], "one is not stored, and the other was stored another way"
+    read.clear()
+    await Folder(docs).run(Delivery(intake(store), "acme", "docs", again=True))
+    assert read == ["a.md", "b.txt"], "all of it was asked for"
+
+
+async def test_a_file_set_back_to_an_older_state_is_read_after_a_restart(store: MemoryStore, docs: Path) -> None:
+    folder = Folder(docs)
+    await bring(store, folder)
+    (docs / "a.md").write_text("# Omega\n\nThe omega document.")
+    await bring(store, folder)
+    (docs / "a.md").write_text("# Alpha\n\nThe alpha document.")
+    os.utime(docs / "a.md", (NOW - 100, NOW - 100))
+    await bring(store, Folder(docs))
+    assert store.held["acme"][str(docs / "a.md")][0].title == "Alpha"
+
+
+async def test_a_file_that_was_changed_just_before_it_was_read_is_read_again_after_a_restart(
+    store: MemoryStore, docs: Path
+) -> None:
+    (docs / "a.md").write_text("# Alpha\n\nThe first version.")
+    stamp = (docs / "a.md").stat()
+    await bring(store, Folder(docs))
+    (docs / "a.md").write_text("# Alpha\n\nThe other version.")
+    os.utime(docs / "a.md", ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    await bring(store, Folder(docs))
+    assert "other version" in store.held["acme"][str(docs / "a.md")][1].text
 
 
 async def test_a_file_that_moves_keeps_its_vectors_and_leaves_nothing_behind(store: MemoryStore, docs: Path) -> None:

@@ -172,28 +172,28 @@ class Delivery:
         self.source = source
         self.again = again
         self.report = Report()
-        self._ttl = ttl
+        self.ttl = ttl
         self._batch: dict[str, Document] = {}  # by location: of two with one, the later counts
         self._begun = time.monotonic()
 
-    async def offer(self, found: Found, before: str | None = None) -> bool:
-        """Take one in; before: the digest it is stored with. False where it cannot be read, which is in the report."""
-        if not self.again and before is not None and before == self.intake.mark(found, self.source, self._ttl):
+    async def offer(self, found: Found, before: str | None = None) -> str:
+        """Take one in; before: the digest it is stored with. The digest that it has now; "" where it cannot be read, as the report says."""
+        if not self.again and before is not None and before == self.intake.mark(found, self.source, self.ttl):
             self.same()
-            return True
+            return before
         self.report.files += 1
         try:
-            document = await self.intake.made(found, self.source, self._ttl)
+            document = await self.intake.made(found, self.source, self.ttl)
         except NotRead as refusal:
             self.skip(printable(found.uri), str(refusal))
-            return False
+            return ""
         if (phrase := suspicious(document.text)) and len(self.report.suspicious) < NAMED:
             self.report.suspicious.append((document.uri, phrase))
             self.intake.counted(self.source, "suspicious")
         self._batch[document.location] = document
         if len(self._batch) >= BATCH or sum(len(d.text) for d in self._batch.values()) > BATCH_CHARACTERS:
             await self.flush()
-        return True
+        return document.digest
 
     def same(self) -> None:
         """One was looked at, and is as it was."""

@@ -17,12 +17,11 @@ class Lifetimes:
     """
 
     def __init__(self, rules: Mapping[str, float] | None = None) -> None:
-        rules = rules or {}
-        self._globs = [(rule[len(PATH) :], seconds) for rule, seconds in rules.items() if rule.startswith(PATH)]
-        self._others = dict(rules)
+        self.rules = dict(rules or {})
+        self._globs = [(rule[len(PATH) :], seconds) for rule, seconds in self.rules.items() if rule.startswith(PATH)]
 
     def seconds(self, source: str, location: str, kind: str) -> float | None:
-        found = self._others.get(SOURCE + source) if source else None
+        found = self.rules.get(SOURCE + source) if source else None
         if found is None:
             found = next((seconds for glob, seconds in self._globs if fnmatchcase(location, glob)), None)
-        return found if found is not None else self._others.get(kind)
+        return found if found is not None else self.rules.get(kind)

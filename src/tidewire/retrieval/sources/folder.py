@@ -1,7 +1,7 @@
 """A folder, or one file: once, or watched.
 
-A pass looks at every file's size and time, and reads those that differ from the last pass; what is then no other by its
-content is left. A file that moved is put under its new name before the old one goes: chunks are shared by content, and keep
+A pass looks at every file's size and time, and reads those that differ from the last pass, also of a server before; what is then no
+other by its content is left. A file that moved is put under its new name before the old one goes: chunks are shared by content, and keep
 their vectors. A folder that is gone, or holds no file at all, takes nothing out: it may be a disk that is not mounted.
 """
 
@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import time
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -19,9 +20,10 @@ from typing import Final
 import msgspec
 
 from tidewire.core.errors import BadRequest, NotFound
-from tidewire.retrieval.intake import Delivery, Found
+from tidewire.retrieval.intake import PIPELINE, Delivery, Found
 from tidewire.retrieval.ports import Known, Store
 from tidewire.retrieval.reading.page import NotRead, printable
+from tidewire.retrieval.sources.seen import Seen, Stamp
 
 log = logging.getLogger("tidewire.retrieval")
 
@@ -54,18 +56,23 @@ class Folder:
         self._path = Path(path)
         self._choice = choice or Choice()
         self._on_progress = on_progress
-        self._seen: dict[str, tuple[int, int]] = {}  # size and time in ns of files that are in the store as they are
+        self._seen = Seen()
         self._watching: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
 
     async def run(self, delivery: Delivery) -> None:
         """Raises NotFound where nothing is at the path (what was indexed of it is kept), BadRequest for what is no folder or file."""
         self._changed.clear()
+        store, begun = delivery.intake.store, time.time()
+        rules = delivery.intake.lifetimes.rules
+        how = (PIPELINE, delivery.namespace, delivery.source, delivery.ttl, rules, self._path.absolute(), self._choice)
+        await self._seen.load(store, *how)
         if delivery.again:
             self._seen.clear()
         try:
             await self._pass(delivery)
             await delivery.flush()
+            await self._seen.save(store, begun)
         except BaseException:
             self._seen.clear()  # nobody knows which of them are stored
             raise
@@ -76,7 +83,7 @@ class Folder:
         kept: set[str] = set()
         for n, (file, stamp) in enumerate(files, 1):
             place = printable(file)
-            if stamp is not None and place in known and self._seen.get(place) == stamp:
+            if self._seen.same(place, stamp, known.get(place)):
                 delivery.same()
                 kept.add(place)
                 if n % YIELD == 0:
@@ -94,8 +101,7 @@ class Folder:
             )
             gone = []
         await delivery.remove(gone)
-        for place in gone:
-            self._seen.pop(place, None)
+        self._seen.drop(gone)
 
     async def wait(self, seconds: float) -> None:
         try:
@@ -145,12 +151,12 @@ class Folder:
             changed=status.st_mtime,
             readers=self._choice.readers,
         )
-        taken = await delivery.offer(found, known.digest if known is not None else None)
-        if taken:
-            self._seen[printable(file)] = (status.st_size, status.st_mtime_ns)
-        return taken
+        digest = await delivery.offer(found, known.digest if known is not None else None)
+        if digest:
+            self._seen.add(printable(file), (status.st_size, status.st_mtime_ns), digest)
+        return bool(digest)
 
-    def _survey(self) -> tuple[Path, list[tuple[str, tuple[int, int] | None]], list[tuple[str, str]]]:
+    def _survey(self) -> tuple[Path, list[tuple[str, Stamp | None]], list[tuple[str, str]]]:
         """The place itself, the regular files in it with size and time, and the folders that could not be listed, with why."""
         path = self._path
         root = path.resolve()
@@ -186,7 +192,7 @@ async def under(delivery: Delivery, root: Path) -> dict[str, Known]:
     return found
 
 
-def _stamp(file: str) -> tuple[int, int] | None:
+def _stamp(file: str) -> Stamp | None:
     """Size, and time in ns; None where nobody can tell."""
     try:
         status = os.stat(file)  # noqa: PTH116 - for each of very many files
