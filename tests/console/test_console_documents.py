@@ -57,6 +57,23 @@ async def test_files_are_added_with_what_became_of_each_and_deleted_after_a_ques
     assert "deleted" in await page.locator("#announce").inner_text()
 
 
+async def test_what_is_dropped_anywhere_on_the_page_is_added(address, page):
+    await page.evaluate(
+        """() => {
+            const data = new DataTransfer();
+            data.items.add(new File(['# Squid\\n\\nA squid has three hearts.'], 'squid.md'));
+            for (const type of ['dragover', 'drop'])
+                document.body.dispatchEvent(new DragEvent(type, { dataTransfer: data, bubbles: true, cancelable: true }));
+        }"""
+    )
+    await page.get_by_role("heading", name="1 document added").wait_for()
+    assert await page.locator("#dropping").is_hidden()
+    await page.get_by_role("link", name="Squid", exact=True).wait_for()
+    await page.get_by_role("button", name="Put this list away").click()
+    assert await page.locator("#uploads").is_hidden()
+    assert (await listed(address))["squid.md"]["title"] == "Squid"
+
+
 async def test_a_search_says_of_each_passage_how_it_came_to_its_place_and_which_copy_it_hides(address, page):
     text = " ".join(f"Pilot number {n} boards at buoy {n} with the flood." for n in range(1, 12))
     await put(address, "pilots/old", text, title="Old pilots", published="2020-01-01")

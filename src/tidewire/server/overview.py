@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from typing import Any
+from typing import Any, Final
 
 from tidewire.retrieval.ports import AGES, Shelf
 from tidewire.server.documents import Documents
 from tidewire.server.library import Library
 from tidewire.server.reindexing import Reindexing
+
+SHARE: Final = 0.05  # of the time of the thread that reads
 
 
 class Overview:
@@ -19,6 +22,7 @@ class Overview:
         self._largest = largest
         self._documents = documents
         self._reindexing = reindexing
+        self._counted: dict[str, tuple[float, list[Shelf]]] = {}  # by namespace, until when, on the loop's clock
 
     async def look(self, namespace: str) -> dict[str, Any]:
         """ages: seconds, None for any, and how many documents are no older. behind: changes that no search sees yet.
@@ -26,7 +30,7 @@ class Overview:
         encoder: None where search is by words alone: then nothing waits for a vector.
         """
         index, encoder = self._library.index, self._library.search.encoder
-        shelves = await self._library.store.shelves(namespace, time.time())
+        shelves = await self._shelves(namespace)
         pending = sum(one.pending for one in shelves) if encoder is not None else 0
         return {
             "documents": sum(one.documents for one in shelves),
@@ -45,6 +49,18 @@ class Overview:
             "largest": self._largest,
             "job": self._reindexing.job(namespace),
         }
+
+    async def _shelves(self, namespace: str) -> list[Shelf]:
+        """Searches wait for the thread that counts, so it is not asked for more than a share of its time, however many pages look."""
+        now = asyncio.get_running_loop().time
+        until, shelves = self._counted.get(namespace, (0.0, []))
+        begun = now()
+        if begun < until:
+            return shelves
+        shelves = await self._library.store.shelves(namespace, time.time())
+        self._counted = {name: kept for name, kept in self._counted.items() if kept[0] > begun}
+        self._counted[namespace] = now() + (now() - begun) / SHARE, shelves
+        return shelves
 
     async def passages(self, namespace: str, document: str, *, after: int, limit: int) -> list[Any] | None:
         store = self._library.store

@@ -20,8 +20,14 @@ export function chosen(files: FileList): Given[] {
 
 /** What was dropped, folders with all that is in them. Must be called while the drop is being handled. */
 export async function dropped(data: DataTransfer): Promise<Given[]> {
-  const entries = [...data.items].map((item) => item.webkitGetAsEntry()).filter((entry) => entry !== null);
   const out: Given[] = [];
+  const entries: FileSystemEntry[] = [];
+  for (const item of data.items) {
+    const entry = item.webkitGetAsEntry();
+    const file = entry ? null : item.getAsFile(); // of a mail or another page: a file without a place
+    if (entry) entries.push(entry);
+    else if (file) out.push({ location: file.name, file });
+  }
   for (const entry of entries) await walk(entry, out);
   return out;
 }
