@@ -73,9 +73,7 @@ class Cache:
         self.now = now
         self.clock = clock
         self.price = price
-        self.deletions: Counter[str] = (
-            Counter()
-        )  # of documents, by tenant: what they were made into meanwhile is not kept
+        self.deletions: Counter[str] = Counter()  # by tenant: how often documents were deleted
         self._alike = None if encoder is None else Alike(encoder, similarity)
 
     def place(self, answerer: str, request: Request, *, question: bool = True) -> bytes | None:
@@ -152,10 +150,9 @@ class Cached:
         recorder, deletions = Recorder(sink, cache.rules.entry_bytes, cache.clock), cache.deletions[request.tenant]
         await self._inner.answer(request, recorder)
         answer = recorder.answer(cache.now())
-        gone = request.documents and cache.deletions[request.tenant] != deletions
-        if (
-            answer is not None and not gone and cache.place(self._answerer, request) == place
-        ):  # settings are as they were
+        if answer is None or cache.place(self._answerer, request) != place:  # settings have changed meanwhile
+            return
+        if not request.documents or cache.deletions[request.tenant] == deletions:  # else it may be of one that is gone
             cache.keep(self._answerer, request, place, answer)
 
     async def models(self) -> Sequence[ModelInfo]:
