@@ -24,7 +24,7 @@ from tidewire.server.app import Server
 from tidewire.server.assemble import House, house
 from tidewire.server.cache_settings import Cache
 from tidewire.server.embedding_settings import Embedding
-from tidewire.server.ingest_settings import SourceSettings
+from tidewire.server.ingest_settings import Ingest, SourceSettings
 from tidewire.server.plan_settings import UsePlan
 from tidewire.server.rerank_settings import Rerank
 from tidewire.server.session_settings import Sessions
@@ -89,6 +89,7 @@ async def serving(
     tools: dict[str, Tools] | None = None,
     plans: dict[str, UsePlan] | None = None,
     rerank: Rerank | None = None,
+    ingest: Ingest | None = None,
 ) -> AsyncIterator[Served]:
     """hosts: name to base_url of hosts that speak Chat Completions, each with the model <name>/m."""
     known = {
@@ -113,6 +114,7 @@ async def serving(
         tools=tools or {},
         plans=plans or {},
         rerank=rerank or Rerank(),
+        ingest=ingest or Ingest(),
     )
     with socket.create_server(("127.0.0.1", 0), backlog=2048) as listener:
         port = listener.getsockname()[1]

@@ -7,15 +7,20 @@ from typing import Any, cast
 
 import pytest
 
+from retrieval.test_grounding import Collected, Model
 from retrieval.test_ranking import NOW, row
 from retrieval.test_search import PlayedEncoder, PlayedIndex, PlayedStore
 from tidewire.core.errors import UpstreamError
+from tidewire.core.events import Citation, Timing
 from tidewire.core.ports import Encoder
+from tidewire.core.request import Message, Request, Text
+from tidewire.retrieval.grounding import Grounded, Terms
 from tidewire.retrieval.measured import Measured
 from tidewire.retrieval.ports import Index, Row, Store
 from tidewire.retrieval.search import Finder, Found, Query, Results, Search
 from tidewire.retrieval.waterfall import spans
 from tidewire.telemetry.searches import SearchMetrics
+from workshop import in_virtual_time
 
 
 class BrokenIndex(PlayedIndex):
@@ -113,6 +118,22 @@ async def test_kept_searches_failures_and_those_that_nobody_waits_for_are_counte
     with pytest.raises(ZeroDivisionError):
         await find(broken, meter)
     assert meter.searches == {("cached", "some"): 1, ("abandoned", "none"): 1, ("failed", "none"): 1}
+
+
+@in_virtual_time
+async def test_where_the_encoder_hangs_a_model_is_given_what_words_find_and_that_is_counted() -> None:
+    meter, model = SearchMetrics(), Model("So [1].", " And so [9].")
+    finder = Measured(searching([row(1)], NOW, PlayedEncoder(hangs=True)), meter, lambda: NOW)
+    out = Collected()
+    asked = Request(model="m", messages=[Message("user", [Text("Which passage?")])])
+    await Grounded(model, finder, Terms(within=0.3), lambda: NOW, meter).answer(asked, out)
+    assert len([event for event in out if isinstance(event, Citation)]) == 1
+    assert meter.searches == {("encoder_late", "some"): 1}
+    assert (meter.groundings, meter.passages) == ({"given": 1}, 1)
+    assert meter.citations == {"given": 1, "unknown": 1}
+    named = [event.span.name for event in out if isinstance(event, Timing)]
+    assert named[0] == "retrieval"
+    assert {"retrieval.encode", "retrieval.lexical"} <= set(named)
 
 
 def test_the_parts_of_a_search_are_laid_out_one_behind_the_other() -> None:

@@ -184,7 +184,9 @@ class Pages:
         store = delivery.intake.store
         note = f"page {delivery.namespace} {url}"
         known = (await store.known(delivery.namespace, [url])).get(url)
-        etag, _, modified = ((await store.note(note) or "") if known is not None and not delivery.again else "").partition("\n")
+        etag, _, modified = (
+            (await store.note(note) or "") if known is not None and not delivery.again else ""
+        ).partition("\n")
         page = await self._web.get(url, etag, modified)
         if page.raw is None:
             delivery.same()
