@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "serve": "tidewire.cli.serve:serve",
     "chat": "tidewire.cli.chat:chat",
     "ingest": "tidewire.cli.ingest:ingest",
+    "documents": "tidewire.cli.documents:documents",
     "follow": "tidewire.cli.streams:follow",
     "cancel": "tidewire.cli.streams:cancel",
     "models": "tidewire.cli.streams:models",

@@ -109,19 +109,19 @@ class AsyncTidewire:
 
     async def cancel(self, stream: str) -> bool:
         """Stop a stream; True if it was running."""
-        return calls.cancelled(await self._ask(calls.cancel(stream)))
+        return calls.cancelled(await self.ask(calls.cancel(stream)))
 
     async def models(self) -> Sequence[ModelInfo]:
         """The models on offer."""
-        return calls.models(await self._ask(Call("GET", "/v1/models")))
+        return calls.models(await self.ask(Call("GET", "/v1/models")))
 
     async def kept(self) -> tuple[int, int]:
         """How many answers the server's cache keeps for you, and their bytes."""
-        return calls.kept(await self._ask(Call("GET", "/v1/cache")))
+        return calls.kept(await self.ask(Call("GET", "/v1/cache")))
 
     async def forget(self) -> int:
         """Empty that cache; returns how many answers were in it."""
-        return calls.forgotten(await self._ask(Call("DELETE", "/v1/cache")))
+        return calls.forgotten(await self.ask(Call("DELETE", "/v1/cache")))
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -134,7 +134,8 @@ class AsyncTidewire:
     ) -> None:
         await self.close()
 
-    async def _ask(self, call: Call) -> bytes:
+    async def ask(self, call: Call) -> bytes:
+        """The body that answers a plain request, as `client.documents` makes and reads them. Raises what the server answers."""
         try:
             answer = await self._http.send(self._request(call))
         except httpx.TransportError as why:

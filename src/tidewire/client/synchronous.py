@@ -107,19 +107,19 @@ class Tidewire:
 
     def cancel(self, stream: str) -> bool:
         """Stop a stream; True if it was running."""
-        return calls.cancelled(self._ask(calls.cancel(stream)))
+        return calls.cancelled(self.ask(calls.cancel(stream)))
 
     def models(self) -> Sequence[ModelInfo]:
         """The models on offer."""
-        return calls.models(self._ask(Call("GET", "/v1/models")))
+        return calls.models(self.ask(Call("GET", "/v1/models")))
 
     def kept(self) -> tuple[int, int]:
         """How many answers the server's cache keeps for you, and their bytes."""
-        return calls.kept(self._ask(Call("GET", "/v1/cache")))
+        return calls.kept(self.ask(Call("GET", "/v1/cache")))
 
     def forget(self) -> int:
         """Empty that cache; returns how many answers were in it."""
-        return calls.forgotten(self._ask(Call("DELETE", "/v1/cache")))
+        return calls.forgotten(self.ask(Call("DELETE", "/v1/cache")))
 
     def close(self) -> None:
         self._http.close()
@@ -130,7 +130,8 @@ class Tidewire:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def _ask(self, call: Call) -> bytes:
+    def ask(self, call: Call) -> bytes:
+        """The body that answers a plain request, as `client.documents` makes and reads them. Raises what the server answers."""
         try:
             answer = self._http.send(self._request(call))
         except httpx.TransportError as why:
