@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import pytest
-from retrieval.test_ranking import NOW, row
 
+from retrieval.test_ranking import NOW, row
 from tidewire.core.errors import UpstreamError
 from tidewire.core.ports import Encoder
 from tidewire.retrieval.ports import Filter, Index, Row, Scored, Store
