@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 
 import pytest
 
+from databases import new_database, postgres  # noqa: F401 - a fixture
 from tidewire.cli import document_checks
 from tidewire.retrieval.stores.sqlite_tables import NAME, VERSION, prepare
 from tidewire.server.embedding_settings import Embedding
@@ -47,6 +49,22 @@ def test_a_postgres_that_does_not_answer_fails_without_its_password(tmp_path):
     found = document_checks.store(Settings(data=str(tmp_path), retrieval=given))
     assert found.level == "fail"
     assert "verysecret" not in found.said + found.todo
+
+
+async def test_a_postgres_is_looked_at_and_left_as_it_is(tmp_path, postgres):  # noqa: F811 - the fixture
+    pytest.importorskip("asyncpg")
+    from tidewire.retrieval.stores.postgres import PostgresStore
+
+    url = await new_database(postgres)
+    settings = Settings(data=str(tmp_path), retrieval=Retrieval(store=url))
+    for _ in range(2):
+        found = await asyncio.to_thread(document_checks.store, settings)
+        assert (found.level, "are made when a server starts" in found.said) == ("ok", True)
+    store = PostgresStore(url)
+    await store.start()
+    await store.close()
+    found = await asyncio.to_thread(document_checks.store, settings)
+    assert (found.level, found.said) == ("ok", "in Postgres (version 1)")
 
 
 @pytest.mark.parametrize(
