@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
@@ -42,6 +42,13 @@ class Provider(Protocol):
 
     async def close(self) -> None:
         """Let go of connections and files."""
+
+
+@runtime_checkable
+class Prefilling(Protocol):
+    """A provider that knows whether its host goes on, letter for letter, from the beginning of an answer (`Request.prefill`)."""
+
+    def prefills(self, model: str) -> bool: ...
 
 
 class ModelInfo(msgspec.Struct, frozen=True, omit_defaults=True):

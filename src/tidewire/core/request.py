@@ -167,7 +167,8 @@ class Request(msgspec.Struct, omit_defaults=True):
     first_by: when its first token is due, where its plan insists; set by the desk too. tool_choice and response_format: in the shapes of Chat Completions. n: how many
     answers. logprobs: how many alternatives a token, None for no log probabilities at all. options: fields of `dialect` that
     nobody here reads, for hosts that speak it. reuse: None where the client said nothing. edits: whether the client takes back
-    text that it was sent. documents: ids of those whose passages stand in it. record: what the dialect wants to find again in the stream's meta, small JSON-able data.
+    text that it was sent. prefill: the last message is the beginning of the answer, which goes on there; set by a route that goes on with
+    an answer, for hosts that can. documents: ids of those whose passages stand in it. record: what the dialect wants to find again in the stream's meta, small JSON-able data.
     """
 
     model: str
@@ -197,6 +198,7 @@ class Request(msgspec.Struct, omit_defaults=True):
     options: dict[str, Any] = {}
     reuse: Reuse | None = None
     edits: bool = False
+    prefill: bool = False
     documents: tuple[str, ...] = ()
     record: dict[str, Any] = {}
 

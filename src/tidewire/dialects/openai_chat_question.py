@@ -40,6 +40,8 @@ def write_body(request: Request, model: str, quirks: Quirks = PLAIN) -> dict[str
     if request.response_format is not None:
         body["response_format"] = request.response_format
     body |= _effort(request, quirks) | quirks.always
+    if request.prefill and quirks.prefill is not None:
+        body |= quirks.prefill
     _check(body, request, quirks)
     if quirks.known is not None:
         return {name: value for name, value in body.items() if name in quirks.known}

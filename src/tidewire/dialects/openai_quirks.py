@@ -21,7 +21,8 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True):
     format; "name" of a message. known: all that it takes, where it refuses the rest; None where it does not. renamed: its own names of fields.
     thoughts: where earlier thinking is handed back: a field of the message, "blocks" of its content, or "" for nowhere. effort: the field that
     says how much to think, "reasoning" being an object. always: fields of every request. choose: tool_choice where there are tools and the
-    client left it out, for a host whose default is none. base64: whether embeddings may be asked for in base64.
+    client left it out, for a host whose default is none. base64: whether embeddings may be asked for in base64. prefill: fields of a request whose last
+    message is the beginning of the answer; None where the host does not go on from there, or says it again.
     """
 
     limit: Literal["", "max_tokens", "max_completion_tokens"] = ""
@@ -34,6 +35,7 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True):
     always: dict[str, Any] = {}
     choose: str | None = None
     base64: bool = True
+    prefill: dict[str, Any] | None = None
 
 
 PLAIN: Final = Quirks()
@@ -99,11 +101,15 @@ QUIRKS: Final[dict[str, Quirks]] = {
     "nvidia": Quirks(limit="max_tokens"),
     "moonshot": Quirks(),
     # the times of this request: given where the server was started with --enable-per-request-metrics, passed over elsewhere
-    "vllm": Quirks(thoughts="reasoning", always={"include_metrics": True}),
-    "sglang": Quirks(),
+    "vllm": Quirks(
+        thoughts="reasoning",
+        always={"include_metrics": True},
+        prefill={"continue_final_message": True, "add_generation_prompt": False},
+    ),
+    "sglang": Quirks(prefill={"continue_final_message": True}),
     "tensorrt-llm": Quirks(limit="max_tokens", known=frozenset(_TENSORRT.split()), choose="auto"),
     # with progress it also notices within a batch that its client has gone, not only after the whole prompt
-    "llamacpp": Quirks(limit="max_tokens", always={"return_progress": True}),
+    "llamacpp": Quirks(limit="max_tokens", always={"return_progress": True}, prefill={}),
     "lmstudio": Quirks(limit="max_tokens", refused=_refused("n logprobs top_logprobs")),
     "huggingface": Quirks(limit="max_tokens", refused=_refused("n")),
 }

@@ -8,6 +8,8 @@ One message of a user goes as it is. Of a longer conversation, system messages s
     Assistant: The sea rising and falling.
     User: How often?
     Assistant:
+
+An answer that has begun stands at the end of all, and the host goes on with it.
 """
 
 from __future__ import annotations
@@ -21,8 +23,8 @@ from tidewire.core.request import Message, Request, Text, Thought
 _NAMES: Final = {"user": "User", "assistant": "Assistant"}
 
 
-def prompt(messages: Sequence[Message]) -> str:
-    """The text to go on from. Raises BadRequest for what a text cannot hold; thoughts of earlier turns are left out."""
+def prompt(messages: Sequence[Message], *, prefill: bool = False) -> str:
+    """The text to go on from. prefill: the last message is the beginning of the answer. Raises BadRequest for what a text cannot hold; thoughts of earlier turns are left out."""
     for message in messages:
         for content in message.content:
             if not isinstance(content, Text | Thought):
@@ -32,6 +34,9 @@ def prompt(messages: Sequence[Message]) -> str:
                     code="unsupported_value",
                     param="messages",
                 )
+    if prefill:
+        begun = messages[-1].text
+        return f"{prompt(messages[:-1])}{'' if begun[:1].isspace() else ' '}{begun}"
     if len(messages) == 1 and messages[0].role == "user":
         return messages[0].text
     said = [f"{m.text}\n" for m in messages if m.role == "system" and m.text]
@@ -57,4 +62,4 @@ def plain(request: Request, *, json: bool = False, logprobs: bool = False) -> st
                 code="unsupported_value",
                 param=name,
             )
-    return prompt(request.messages)
+    return prompt(request.messages, prefill=request.prefill)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal, Protocol
 
 from tidewire.core.embeddings import Embedded, EmbeddingRequest, EmbeddingSpeaker
@@ -59,10 +59,11 @@ class Hosted:
         environ: Mapping[str, str] | None = None,
         deadline_header: str = "",
         probe: str = "",
+        prefill: Callable[[str], bool] = lambda model: False,
     ) -> None:
         """others: speakers for requests of one dialect each. base_url: what the speaker's paths are put behind. headers: of every request. secrets: masked in what errors quote.
         models: what is on offer; empty, what the host lists. deadline_header: in which the host is told how many milliseconds are left. probe: a path
-        that costs the host next to nothing, and nobody any money.
+        that costs the host next to nothing, and nobody any money. prefill: whether a model of the host goes on from the beginning of an answer.
 
         retries: more tries before the first token, after a failed connection or a 429, 502, 503 or 504.
         """
@@ -89,6 +90,7 @@ class Hosted:
         self._retries = retries
         self._deadline_header = deadline_header
         self._probe = probe
+        self._prefill = prefill
         self._listed: list[ModelInfo] = []
         self._believed_until = 0.0
         self._listing = asyncio.Lock()
@@ -203,6 +205,10 @@ class Hosted:
     async def close(self) -> None:
         await self.host.close()
 
+    def prefills(self, model: str) -> bool:
+        """`core.ports.Prefilling`."""
+        return self._prefill(self.upstream(model))
+
     def speaker(self, request: Request) -> Speaker:
         """What asks for this request. Raises BadRequest where nothing can."""
         if request.dialect in _APART and request.dialect not in self._others:
@@ -248,6 +254,9 @@ class Once:
 
     async def answer(self, request: Request, sink: Sink) -> None:
         await self._host._attempts(request, sink, 0)  # noqa: SLF001 - the other half of the same thing
+
+    def prefills(self, model: str) -> bool:
+        return self._host.prefills(model)
 
     async def models(self) -> Sequence[ModelInfo]:
         return await self._host.models()

@@ -103,6 +103,10 @@ class TritonGrpc:
                     raise
             await asyncio.sleep(_PAUSE * n)
 
+    def prefills(self, model: str) -> bool:
+        """`core.ports.Prefilling`: a text is gone on with."""
+        return True
+
     async def models(self) -> Sequence[ModelInfo]:
         """What is configured; else what the server has loaded, or nothing where it cannot say."""
         names = list(self._models)

@@ -16,7 +16,7 @@ import msgspec
 from tidewire.core import events as ev
 from tidewire.core.errors import TidewireError, TimedOut, UpstreamError
 from tidewire.core.events import Delta, Event, Finish, PartEnded, PartStarted, Usage
-from tidewire.core.ports import Sink
+from tidewire.core.ports import Prefilling, Provider, Sink
 from tidewire.core.request import Message, Request, Text
 from tidewire.routing.overlap import Seam, anchor
 from tidewire.routing.table import Candidate, needs
@@ -37,6 +37,13 @@ JSON: Final = " The whole answer is one JSON document{schema}; what you write is
 def continuable(request: Request) -> bool:
     """One answer in text, or in calls of tools. Log probabilities cannot be joined."""
     return request.n == 1 and request.logprobs is None
+
+
+def prefills(candidate: Candidate, provider: Provider, model: str) -> bool:
+    """Whether it goes on from the beginning of an answer: as the route's table says, else as its host does."""
+    if candidate.prefill != "auto":
+        return candidate.prefill == "assistant"
+    return isinstance(provider, Prefilling) and provider.prefills(model)
 
 
 class Unbroken:
@@ -111,8 +118,11 @@ class Unbroken:
         if out:
             self._sink.feed(out)
 
-    def question(self, candidate: Candidate) -> Request | None:
-        """What the candidate is asked for; from here on its answer is joined. None where no token is left to be said."""
+    def question(self, *, prefill: bool) -> Request | None:
+        """What the next one is asked for; from here on its answer is joined. None where no token is left to be said.
+
+        prefill: it goes on, letter for letter, from a last message of its own.
+        """
         request, said = self._request, self.said
         limit = request.max_tokens
         if limit is not None and self._booked is not None:
@@ -120,14 +130,18 @@ class Unbroken:
             if limit <= 0:
                 return None
         again = self._passed or not said  # a text before a call was whole: it is asked for anew, with the calls
-        prefilled = candidate.prefill == "assistant" and bool(said.strip())
+        prefilled = prefill and bool(said.strip())
         self._begin(None if again else Seam(said, prefilled=prefilled))
         if again:
             return msgspec.structs.replace(request, max_tokens=limit)
         own = Message(role="assistant", content=[Text(said.rstrip() if prefilled else said)])
         more = [own] if prefilled else [own, Message(role="user", content=[Text(self._told(said))])]
         return msgspec.structs.replace(
-            request, messages=[*request.messages, *more], max_tokens=limit, response_format=None
+            request,
+            messages=[*request.messages, *more],
+            max_tokens=limit,
+            response_format=None,
+            prefill=prefilled,
         )
 
     def _told(self, said: str) -> str:
@@ -278,6 +292,9 @@ class Unbroken:
         return [PartEnded(part=part)]
 
     def _ended(self, event: Finish) -> list[Event]:
+        if self._seam is not None and not self._texts and "thinking" in self._kinds.values():
+            self._lose("thought, and said nothing")  # hosts may take what follows a prefill for thoughts
+            return []
         out = self._more(self._seam.end()) if self._seam is not None else []
         if self.lost is not None:
             return out

@@ -20,7 +20,7 @@ from tidewire.core.ports import ModelInfo, Provider, Sink
 from tidewire.core.request import Request
 from tidewire.routing.budget import Budget
 from tidewire.routing.choose import prefix, ranked
-from tidewire.routing.continuation import Unbroken, continuable
+from tidewire.routing.continuation import Unbroken, continuable, prefills
 from tidewire.routing.due import Due
 from tidewire.routing.health import Healths
 from tidewire.routing.hedge import Hedges, race
@@ -111,6 +111,7 @@ class _Answering:
         self._errors: dict[str, TidewireError] = {}  # by candidate, its last one
         self._last: TidewireError | None = None
         self._unsaid: BadRequest | None = None  # what a host's protocol has no words for
+        self._cut: TidewireError  # by which words broke off last
         self._left: list[Candidate] = []
         self._failed: list[Candidate] = []
 
@@ -215,36 +216,50 @@ class _Answering:
         if unbroken is None:
             raise error
         others = [*self._left, candidate]
-        cut: TidewireError = error
+        self._cut = error
         unbroken.cut()
         self._due.lift()
         for _ in range(route.plan.continuations):
             whom = next((c for c in others if route.healths[c.model].breaker.allows(self._now())), None)
-            if whom is None or not unbroken.may_go_on(cut) or not self._in_time(whom, 0.0):
-                break
-            asked = unbroken.question(whom)
-            if asked is None:
-                unbroken.finish("length")
-                return
-            if not route.budget.take(self._now()):
+            if whom is None or not unbroken.may_go_on(self._cut) or not self._in_time(whom, 0.0):
                 break
             others = [*(c for c in others if c is not whom), whom]
+            if await self._said_by(whom, unbroken):
+                return
+        if not unbroken.give_up():
+            raise error
+
+    async def _said_by(self, whom: Candidate, unbroken: Unbroken) -> bool:
+        """Whether this candidate has said the rest. One that takes no prefill, though its host should, is told to go on instead."""
+        route = self._route
+        try:
+            provider, name = await route.find(whom.model)
+        except UnknownModel:
+            route.meter.continued(route.name, whom.model, "failed")
+            return False
+        for prefill in (True, False) if prefills(whom, provider, name) else (False,):
+            asked = unbroken.question(prefill=prefill)
+            if asked is None:
+                unbroken.finish("length")
+                return True
+            if not route.budget.take(self._now()):
+                return False
             self._request, self._sink.reason = asked, "continuation"
             try:
-                provider, name = await route.find(whom.model)
                 async with unbroken.joined():
                     await self._ask(whom, provider, name)
-            except TidewireError as again:
-                if again.begun:
-                    cut = again
+            except TidewireError as error:
+                if error.begun:
+                    self._cut = error
                 lost = unbroken.lost is not None
                 unbroken.cut()
                 route.meter.continued(route.name, whom.model, "unjoinable" if lost else "failed")
+                if not asked.prefill or error.begun or not (lost or blames_request(error)):
+                    return False
                 continue
             route.meter.continued(route.name, whom.model, "whole")
-            return
-        if not unbroken.give_up():
-            raise error
+            return True
+        return False
 
     async def _ask(self, candidate: Candidate, provider: Provider, name: str) -> None:
         """One candidate; and, where that one is late, a second beside it: the first of all where the route hedges, any while a

@@ -18,7 +18,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """One model that a route may ask. model: a name on offer, or another route's. Prices in USD a million tokens.
 
     vision, tools: false where it has none. context: tokens that it can hold, question and answer together; 0: not known.
-    prefill: whether it goes on from a last message of the assistant. tenants: whom it may answer; none: everybody.
+    prefill: whether it goes on, letter for letter, from a last message of the assistant; auto: as its host's kind does. tenants: whom it may answer; none: everybody.
     """
 
     model: Annotated[str, Meta(min_length=1)]
@@ -29,7 +29,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     vision: bool = True
     tools: bool = True
     context: Annotated[int, Meta(ge=0, le=100_000_000)] = 0
-    prefill: Literal["assistant", "none"] = "none"
+    prefill: Literal["auto", "assistant", "none"] = "auto"
     tenants: list[str] = []
 
     def price(self, tokens_in: int, tokens_out: int) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -33,6 +34,8 @@ from tidewire.server import settings as s
 
 Headers = Mapping[str, str]
 
+_PREFILLED: Final = re.compile(r"claude-(?:instant|v?[23]|(?:opus|sonnet|haiku)-4(?:-[0-5])?(?:[-@]20\d{6}|-v\d|$))")
+
 
 def bearer(key: str) -> Headers:
     return {"Authorization": f"Bearer {key}"}
@@ -45,7 +48,8 @@ class HostKind(msgspec.Struct, frozen=True, kw_only=True):
     holds its key, unless the settings say; where that is set the host is offered without being configured. keyed: headers that carry the
     key. signer: where headers differ from request to request, made from the settings, the key and the base URL. provider: what asks it.
     usual: offered without being configured where its key is set. images: whether it has OpenAI's images/generations. probe: the path that a
-    warm host is asked, to see that it answers; None: its list of models; "" for none, where that is long, or no host's own.
+    warm host is asked, to see that it answers; None: its list of models; "" for none, where that is long, or no host's own. prefill: whether
+    a model goes on, letter for letter, from the beginning of an answer.
     """
 
     speaker: Callable[[s.Provider], Speaker]
@@ -57,6 +61,7 @@ class HostKind(msgspec.Struct, frozen=True, kw_only=True):
     usual: bool = True
     images: bool = False
     probe: str | None = None
+    prefill: Callable[[str], bool] = lambda model: False
 
 
 def chat(
@@ -76,12 +81,19 @@ def chat(
         usual=usual,
         images=images,
         probe=probe,
+        prefill=lambda model: QUIRKS[quirks].prefill is not None,
     )
 
 
-def aws(speaker: type[Speaker]) -> HostKind:
+def claude_prefills(model: str) -> bool:
+    """Anthropic took it out with Claude 4.6: its models refuse a conversation that ends with a message of the assistant."""
+    return _PREFILLED.search(model) is not None
+
+
+def aws(speaker: type[Speaker], prefill: Callable[[str], bool] = lambda model: False) -> HostKind:
     """Bedrock, by one of its protocols."""
     return HostKind(
+        prefill=prefill,
         speaker=lambda given: speaker(),
         base_url=bedrock.base_url,
         key_env="AWS_BEARER_TOKEN_BEDROCK",
@@ -96,6 +108,7 @@ HOSTS: Final[dict[str, HostKind]] = {
         key_env="ANTHROPIC_API_KEY",
         keyed=lambda key: {"x-api-key": key, "anthropic-version": VERSION},
         probe="/v1/models?limit=1",
+        prefill=claude_prefills,
     ),
     "cohere": HostKind(
         speaker=lambda given: CohereHost(),
@@ -144,10 +157,15 @@ HOSTS: Final[dict[str, HostKind]] = {
         keyed=lambda key: {"x-goog-api-key": key},
         probe="/v1beta/models?pageSize=1",
     ),
-    "tgi-generate": HostKind(speaker=lambda given: TGIHost(), base_url="http://127.0.0.1:3000"),
-    "triton": HostKind(speaker=lambda given: TritonHost(), base_url="http://127.0.0.1:8000"),
+    # a text is gone on with
+    "tgi-generate": HostKind(
+        speaker=lambda given: TGIHost(), base_url="http://127.0.0.1:3000", prefill=lambda model: True
+    ),
+    "triton": HostKind(
+        speaker=lambda given: TritonHost(), base_url="http://127.0.0.1:8000", prefill=lambda model: True
+    ),
     "bedrock": aws(ConverseHost),
-    "bedrock-invoke": aws(InvokeHost),
+    "bedrock-invoke": aws(InvokeHost, claude_prefills),
     "vertex": HostKind(
         speaker=vertex.speaker,
         base_url=vertex.base_url,
@@ -212,6 +230,7 @@ def hosted(kind: str, name: str, given: s.Provider, note: str = "") -> Hosted:
         proxy=given.proxy or None,
         deadline_header=given.deadline_header,
         probe=speaker.listing if row.probe is None else row.probe,
+        prefill=row.prefill,
     )
 
 
