@@ -74,6 +74,16 @@ async def test_what_is_dropped_anywhere_on_the_page_is_added(address, page):
     assert (await listed(address))["squid.md"]["title"] == "Squid"
 
 
+async def test_what_is_added_may_be_for_a_group_and_for_a_time(address, page):
+    await page.get_by_label("read by").fill("crew, pilots")
+    await page.get_by_label("served").select_option("for a week")
+    await page.set_input_files("#files", [{"name": "chart.md", "mimeType": "", "buffer": b"# Chart\n\nDepths."}])
+    row = page.locator("tbody tr", has=page.get_by_role("link", name="Chart", exact=True))
+    await row.get_by_text("for crew, pilots").wait_for()
+    assert "expires in " in await row.inner_text()
+    assert (await listed(address))["chart.md"]["readers"] == ["crew", "pilots"]
+
+
 async def test_a_search_says_of_each_passage_how_it_came_to_its_place_and_which_copy_it_hides(address, page):
     text = " ".join(f"Pilot number {n} boards at buoy {n} with the flood." for n in range(1, 12))
     await put(address, "pilots/old", text, title="Old pilots", published="2020-01-01")

@@ -46,6 +46,7 @@ test("words and meaning are looked for at once, so their times do not add up", (
   const results: Results = { passages: [], ready: "full", recency_weight: 0.2, notices: [], took_ms: { lexical: 4, encode: 2, dense: 1, fetch: 1, rank: 0.5 } };
   assert.equal(took(results).whole, 5.5);
   assert.equal(took(results).parts, "words 4.0 ms · encoding the question 2.0 ms · meaning 1.0 ms · reading 1.0 ms · ranking 0.5 ms");
+  assert.equal(took({ ...results, cache: "hit", took_ms: { fetch: 1 } }).parts, "kept from an earlier search · reading 1.0 ms");
 });
 
 test("what a search did without is a sentence, also for a notice that nobody knew", () => {

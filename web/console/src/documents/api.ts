@@ -132,6 +132,8 @@ export interface Found {
 
 export interface Results {
   passages: Found[];
+  /** hit: given again from an earlier search; only its passages were read. */
+  cache?: "hit" | "miss";
   ready: Look["ready"];
   recency_weight: number;
   reranker?: string | null;

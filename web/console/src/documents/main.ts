@@ -18,6 +18,7 @@ import { tick } from "./moments.ts";
 import { SearchView } from "./search_view.ts";
 import { Shelves } from "./shelves.ts";
 import { SourceCard } from "./source_card.ts";
+import { Terms } from "./terms.ts";
 import { Troubles, failing } from "./troubles.ts";
 import { Uploads } from "./uploads.ts";
 import { welcome } from "./welcome.ts";
@@ -50,12 +51,14 @@ const found = new SearchView(() => known, say);
 const job = new JobView(() => void attempt(api.stopReindex), over);
 const uploads = new Uploads(() => known?.largest ?? Number.POSITIVE_INFINITY, () => void refresh(), over);
 const place = byId("view");
+const terms = new Terms();
 const empty = welcome(() => byId("files").click());
 const buttons = h(
   "div",
   { class: "row" },
   h("button", { type: "button", class: "primary", onclick: () => byId("files").click() }, icon("upload"), "Add files"),
   h("button", { type: "button", class: "plain", onclick: () => byId("folder").click() }, icon("folder"), "Add a folder"),
+  terms.root,
   h("button", { type: "button", class: "plain", onclick: () => void reindex({ everything: true }, "Index everything again?") }, icon("again"), "Index everything again"),
 );
 
@@ -209,7 +212,7 @@ async function reindex(wanted: api.Wanted, question: string): Promise<void> {
 
 function add(given: readonly Given[]): void {
   if (!given.length) return toast("There is no file in it that could be added.");
-  uploads.add(given);
+  uploads.add(given, terms.said(Date.now() / 1000));
   byId("scroll").scrollTop = 0;
 }
 

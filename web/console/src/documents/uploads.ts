@@ -13,6 +13,7 @@ import { became, bytes, reason } from "./words.ts";
 const AT_ONCE = 3;
 
 interface Upload extends Given {
+  terms: Record<string, string>;
   state: "waiting" | "sending" | "done" | "failed";
   row: HTMLElement;
   bar: HTMLElement;
@@ -40,12 +41,13 @@ export class Uploads {
     return this.uploads.some((one) => one.state === "waiting" || one.state === "sending");
   }
 
-  add(given: readonly Given[]): void {
+  /** terms: what is said of them, as the query of a put. */
+  add(given: readonly Given[], terms: Record<string, string>): void {
     for (const one of given) {
       const bar = h("span", { class: "fill measured" });
       const said = h("span", { class: "said" }, "Waiting");
       const row = h("li", {}, h("span", { class: "name" }, one.location), h("span", { class: "size" }, bytes(one.file.size)), h("span", { class: "track", "aria-hidden": "true" }, bar), said);
-      const upload: Upload = { ...one, state: "waiting", row, bar, said };
+      const upload: Upload = { ...one, terms, state: "waiting", row, bar, said };
       this.uploads.push(upload);
       this.list.append(row);
       if (one.file.size > this.largest()) {
@@ -127,7 +129,7 @@ async function put(upload: Upload, progressed: (share: number) => void): Promise
 function sent(upload: Upload, progressed: (share: number) => void): Promise<Done> {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
-    request.open("PUT", place(upload.location, {}));
+    request.open("PUT", place(upload.location, upload.terms));
     for (const [name, value] of Object.entries(headers())) request.setRequestHeader(name, value);
     // The server knows a format better by its ending than a browser by its own table; JSON it would take for an envelope.
     request.setRequestHeader("content-type", "application/octet-stream");

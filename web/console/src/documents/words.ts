@@ -148,7 +148,8 @@ export function took(results: Results): { whole: number; parts: string } {
   const ms = results.took_ms;
   const part = (name: string): number => ms[name] ?? 0;
   const whole = Math.max(part("lexical"), part("encode") + part("dense")) + part("fetch") + part("rank") + part("rerank");
-  return { whole, parts: TOOK.filter(([name]) => name in ms).map(([name, called]) => `${called} ${duration(part(name))}`).join(" · ") };
+  const kept = results.cache === "hit" ? ["kept from an earlier search"] : [];
+  return { whole, parts: [...kept, ...TOOK.filter(([name]) => name in ms).map(([name, called]) => `${called} ${duration(part(name))}`)].join(" · ") };
 }
 
 /** Shelves and sources as one list: a source may have brought nothing yet, and a shelf may have lost its source. */
