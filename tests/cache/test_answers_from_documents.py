@@ -20,6 +20,7 @@ from tidewire.providers.extractive import Extractive
 from tidewire.retrieval.corpus import Corpus
 from tidewire.retrieval.grounding import Grounded, Terms
 from tidewire.retrieval.recent import Recent
+from tidewire.retrieval.watch import Watch
 from workshop import Acts, question
 
 TERMS = Terms(within=60.0, secret=b"the same after a restart")
@@ -33,7 +34,9 @@ class House:
         self.shelves = shelves
         self.asked = 0
         self.meter = Told()
-        self.plain = Grounded(Acts(self.says), shelves.search, TERMS, lambda: shelves.now)
+        self.plain = Grounded(
+            Acts(self.says), shelves.search, Watch(shelves.index, lambda: shelves.now), TERMS, clock=lambda: shelves.now
+        )
         self._folder, self._kept = folder, kept
         self.open()
 
@@ -55,8 +58,9 @@ class House:
             return Cached(Shared(provider, flights, lambda request: key(request, Basis(name, "1"))), cache, name)
 
         finder = Recent(shelves.search, 30.0, limit, clock)
-        self.given = Grounded(around(Acts(self.says), "given"), finder, TERMS, clock)
-        self.quotes = around(Extractive(Corpus(finder, shelves.index), interval=0.0005), "quotes")
+        watch = Watch(shelves.index, clock)
+        self.given = Grounded(around(Acts(self.says), "given"), finder, watch, TERMS, clock=clock)
+        self.quotes = around(Extractive(Corpus(finder, shelves.index, watch), interval=0.0005), "quotes")
 
     async def says(self, request: Any, sink: Any) -> None:
         """What it was given, and a marker. It takes its time, so that others come meanwhile."""

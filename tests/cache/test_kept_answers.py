@@ -330,7 +330,7 @@ def test_every_field_of_a_request_counts_but_those_that_say_where_the_answer_goe
         "model": "n", "messages": [*said, *said], "tools": [{"name": "t"}], "tool_choice": "auto", "max_tokens": 1,
         "temperature": 0.5, "top_p": 0.5, "stop": ["x"], "response_format": {"type": "json_object"}, "n": 2,
         "logprobs": 1, "thinking": {"effort": "low"}, "options": {"seed": 1}, "tenant": "t2", "edits": True,
-            "intent": "short", "prefill": True,
+            "intent": "short", "prefill": True, "retrieval": {"on": False},
     }  # fmt: skip
     free = {"time_limit": 5.0} | dict.fromkeys(ABOUT - {"tenant", "options"}, "x")
     assert set(other) | set(free) == set(Request.__struct_fields__), "a new field needs a decision"

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tidewire.retrieval.ports import Known
+from tidewire.retrieval.search import Query
 from tidewire.retrieval.stores.sqlite import SqliteStore
 from tidewire.server.encoders import Encoders
 from tidewire.server.library import library_of
@@ -36,7 +37,9 @@ async def found(data: str) -> list[str]:
     library = library_of(Settings(data=data), Encoders())
     async with AsyncExitStack() as stack:
         await library.run(stack, Encoders(), Metrics().encoders)
-        return [passage.text for passage in await library.corpus.search("default", "when does the tide rise", 5)]
+        assert await library.index.filled(5.0)
+        results = await library.finder.find("default", Query(text="when does the tide rise", limit=5))
+        return [one.row.text for one in results.found]
 
 
 def test_nothing_there_is_a_failure(run, tmp_path):

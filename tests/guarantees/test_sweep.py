@@ -62,10 +62,11 @@ class Corpus:
         await asyncio.sleep(0)
         return dict.fromkeys(terms, 1.0)
 
-    async def search(self, namespace, query, limit):
+    @contextlib.asynccontextmanager
+    async def search(self, request, query, limit, sink):
         await asyncio.sleep(0)
         text = "A tide is the rise and fall of the sea. The moon pulls the tide twice a day."
-        return [Passage(source=f"s{n}", title="Tides", text=text, score=2.0 - n) for n in range(2)]
+        yield [Passage(source=f"s{n}", title="Tides", text=text, score=2.0 - n) for n in range(2)]
 
 
 @contextlib.asynccontextmanager

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 import async_solipsism
 import pytest
@@ -22,7 +23,7 @@ from tidewire.core.events import (
     Timing,
     Usage,
 )
-from tidewire.core.ports import Passage
+from tidewire.core.ports import Passage, Sink
 from tidewire.core.request import Message, Request, Text
 from tidewire.providers.extractive import Extractive
 from tidewire.providers.quoting import choose, clean
@@ -35,11 +36,12 @@ class Shelf:
         self.passages = passages
         self.queries: list[str] = []
 
-    async def search(self, namespace: str, query: str, limit: int) -> Sequence[Passage]:
+    @contextlib.asynccontextmanager
+    async def search(self, request: Request, query: str, limit: int, sink: Sink) -> AsyncIterator[Sequence[Passage]]:
         self.queries.append(query)
         asked = {prose.stem(w) for w in prose.content_words(query)}
         shared = [(len(asked & {prose.stem(w) for w in prose.words(p.text)}), p) for p in self.passages]
-        return [p for n, p in sorted(shared, key=lambda s: -s[0]) if n][:limit]
+        yield [p for n, p in sorted(shared, key=lambda s: -s[0]) if n][:limit]
 
     async def count(self, namespace: str) -> int:
         return len(self.passages)
@@ -249,7 +251,8 @@ async def test_every_citation_points_at_just_its_sentence(texts: list[str], ques
     passages = [passage(text, f"doc_{n}", start=7) for n, text in enumerate(texts)]
     asked = request(question, max_tokens=limit)
     basin = await answer(Shelf(*passages), asked)
-    found = await Shelf(*passages).search("default", question, 16)
+    async with Shelf(*passages).search(asked, question, 16, basin) as found:
+        pass
     choice = choose(question, found, {})
     quotes = choice.quotes or choice.places
     assert len(basin.citations) <= len(quotes)

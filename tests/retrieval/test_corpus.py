@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from tidewire.core.request import Request
 from tidewire.retrieval.chunk import chunks
 from tidewire.retrieval.ports import Document
 from tidewire.server import library as libraries
@@ -45,12 +46,26 @@ async def put(library, *documents: Document, namespace: str = "acme") -> None:
 
 
 async def found(library, query: str, namespace: str = "acme") -> list[str]:
-    return [passage.text for passage in await library.corpus.search(namespace, query, 10)]
+    return [passage.text for passage in await searched(library, query, namespace)]
+
+
+class Basin(list):
+    full = False
+    feed = list.extend
+
+    async def room(self):
+        pass
+
+
+async def searched(library, query: str, namespace: str = "acme", limit: int = 10):
+    asked = Request(model="extractive", messages=[], tenant=namespace)
+    async with library.corpus.search(asked, query, limit, Basin()) as passages:
+        return passages
 
 
 async def test_a_passage_is_found_by_its_words_in_any_form(library):
     await put(library, document("# Streams\n\nA stream is resumed by its cursor."))
-    (passage,) = await library.corpus.search("acme", "How do I resume STREAMS?", 5)
+    (passage,) = await searched(library, "How do I resume STREAMS?", limit=5)
     assert (passage.title, passage.heading, passage.uri, passage.changed, passage.start) == (
         "A",
         "Streams",

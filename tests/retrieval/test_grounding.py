@@ -16,6 +16,7 @@ from tidewire.core.request import Message, Request, Text, ToolResult
 from tidewire.retrieval.grounding import Grounded, Terms, prompt
 from tidewire.retrieval.ports import Row
 from tidewire.retrieval.search import Found, Query, Results
+from watched import watch
 
 NOW = 1000.0
 
@@ -88,7 +89,7 @@ async def ask(search: Any, model: Model, *messages: Message, **terms: Any) -> Co
     out = Collected()
     said = list(messages) or [Message("user", [Text("When is high water?")])]
     request = Request(model="m", messages=said, tenant="acme")
-    await Grounded(model, search, Terms(**{"within": 60.0, **terms}), clock=lambda: NOW).answer(request, out)
+    await Grounded(model, search, watch(), Terms(**{"within": 60.0, **terms}), clock=lambda: NOW).answer(request, out)
     return out
 
 

@@ -20,6 +20,7 @@ from tidewire.retrieval.ports import Index, Row, Store
 from tidewire.retrieval.search import Finder, Found, Query, Results, Search
 from tidewire.retrieval.waterfall import spans
 from tidewire.telemetry.searches import SearchMetrics
+from watched import watch
 from workshop import in_virtual_time
 
 
@@ -126,7 +127,7 @@ async def test_where_the_encoder_hangs_a_model_is_given_what_words_find_and_that
     finder = Measured(searching([row(1)], NOW, PlayedEncoder(hangs=True)), meter, lambda: NOW)
     out = Collected()
     asked = Request(model="m", messages=[Message("user", [Text("Which passage?")])])
-    await Grounded(model, finder, Terms(within=0.3), clock=lambda: NOW, meter=meter).answer(asked, out)
+    await Grounded(model, finder, watch(), Terms(within=0.3), clock=lambda: NOW, meter=meter).answer(asked, out)
     assert len([event for event in out if isinstance(event, Citation)]) == 1
     assert meter.searches == {("encoder_late", "some"): 1}
     assert (meter.groundings, meter.passages) == ({"given": 1}, 1)

@@ -29,6 +29,7 @@ ABOUT: Final = frozenset(
         "deadline",
         "first_by",
         "documents",
+        "room",
     }
 )
 # Options that change no answer: who asks, what is kept of it, how a prompt is cached, what is reported.

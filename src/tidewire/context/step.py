@@ -27,12 +27,14 @@ _NONE: Final = Tokenizers({})
 class Budget(msgspec.Struct, frozen=True):
     """tokens: that the model takes, question and answer; 0 for no bound. answer: of these, kept for the answer where the
     request names no max_tokens. recent: turns that are never left out. passages: turns with files in them are not either.
+    found: of these, kept for passages that are found for the question, at the expense of turns that may be left out and of no others.
     """
 
     tokens: int = 0
     answer: int = 1024
     recent: int = 2
     passages: bool = True
+    found: int = 0
 
 
 class Context:
@@ -79,8 +81,9 @@ class Context:
         given = self._budget
         answer = given.answer if request.max_tokens is None else request.max_tokens
         free = max(0, tokens - answer - of_tools(request.tools, of_text))
-        by_share = share > 0 and not (tokens and free < share)
-        room = share if by_share else free
+        kept = given.found if request.retrieval is None or request.retrieval.on else 0
+        by_share = share > 0 and not (tokens and free - kept < share)
+        room = share if by_share else max(0, free - kept)
         fitted = fit(
             request.messages, room, lambda m: of_message(m, of_text), recent=given.recent, passages=given.passages
         )
@@ -94,6 +97,8 @@ class Context:
                 "it is sent as it is"
             )
             notices.append(Notice(code=OVER, message=message))
+        if tokens:
+            request = msgspec.structs.replace(request, room=max(0, free - fitted.tokens))
         return request, notices
 
 

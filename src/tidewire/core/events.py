@@ -236,16 +236,12 @@ class Retrieved(Event, tag="retrieved"):
 
 
 class Superseded(Event, tag="superseded"):
-    """A document that this answer was given has another version now, or (deleted) is gone. version, chunks: what the answer was given.
-
-    cited: whether the answer had cited it by then; what it says may be out of date.
-    """
+    """A document that this answer was given has another version now, or (deleted) is gone. version, chunks: what the answer was given."""
 
     document: str
     version: int
     chunks: list[int]
     deleted: bool = False
-    cited: bool = False
 
 
 class Usage(Event, tag="usage"):
@@ -344,6 +340,11 @@ encode: Final[Callable[[Event], bytes]] = _encoder.encode
 def decode(raw: bytes) -> AnyEvent:
     """The event that `encode` wrote. Raises msgspec.ValidationError for anything else."""
     return _decoder.decode(raw)
+
+
+def fields(event: Event) -> dict[str, Any]:
+    """What it says, as JSON takes it, without its type and its place in the stream."""
+    return {name: value for name, value in msgspec.to_builtins(event).items() if name not in ("type", "seq", "at")}
 
 
 class NewEntry(msgspec.Struct, gc=False):

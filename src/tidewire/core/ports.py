@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, runtime_checkable
 
 import msgspec
@@ -245,19 +246,22 @@ class Dialect(Protocol):
 
 
 class Retriever(Protocol):
-    """Finds passages. namespace: required, the tenant's.
+    """Finds passages of the documents of a request's tenant.
 
     A provider that asks one feeds a Progress of the stage `retrieving` before it does: by that, caches know answers that are not
     to be kept or shared.
     """
 
-    async def search(self, namespace: str, query: str, limit: int) -> Sequence[Passage]: ...
+    def search(
+        self, request: Request, query: str, limit: int, sink: Sink
+    ) -> AbstractAsyncContextManager[Sequence[Passage]]:
+        """The passages, limit of them at most. The sink is fed `Retrieved`; and `Superseded`, while the context is not left yet."""
 
 
 class Passage(msgspec.Struct, frozen=True, omit_defaults=True):
     """A piece of a document. start: its offset in the document's text, in characters. changed: Unix seconds.
 
-    heading: the path of headings above it. score: BM25, higher is better.
+    heading: the path of headings above it. score: higher is better. chunk, version: as `Citation` names them.
     """
 
     source: str
@@ -268,6 +272,8 @@ class Passage(msgspec.Struct, frozen=True, omit_defaults=True):
     uri: str | None = None
     changed: float | None = None
     score: float = 0.0
+    chunk: int | None = None
+    version: int | None = None
 
 
 class Encoder(Protocol):

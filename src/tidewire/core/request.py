@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -157,6 +157,36 @@ class Reuse(msgspec.Struct, frozen=True, omit_defaults=True):
         )
 
 
+class Retrieval(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What a question says of the tenant's documents. It narrows what the server's settings allow, and widens nothing.
+
+    on: whether the answer may be given passages. limit: most of them. groups: of those that the settings grant, these; None: all.
+    sources: names; empty: all. since, until: bounds of publication, Unix seconds. recency: how much what is new counts.
+    """
+
+    on: bool = True
+    limit: Annotated[int, msgspec.Meta(ge=1, le=50)] | None = None
+    sources: Annotated[list[str], msgspec.Meta(max_length=256)] = []
+    groups: Annotated[list[str], msgspec.Meta(max_length=256)] | None = None
+    since: float | None = None
+    until: float | None = None
+    recency: Literal["balanced", "news", "reference"] | None = None
+
+    @classmethod
+    def parse(cls, header: str) -> Retrieval:
+        """`off`, or `on; limit=4; sources=wiki,handbook; recency=news`. Raises ValueError, with what is wrong, for anything else."""
+        word, *more = (piece.strip() for piece in header.split(";"))
+        if word not in ("on", "off"):
+            raise ValueError("it begins with on or off")
+        pairs = [(name.strip(), value.strip()) for name, _, value in (piece.partition("=") for piece in more if piece)]
+        fields: dict[str, Any] = {
+            name: value.split(",") if name in ("sources", "groups") else value for name, value in pairs
+        }
+        if "on" in fields:
+            raise ValueError("on is said by its first word")
+        return msgspec.convert(fields | {"on": word == "on"}, cls, strict=False)
+
+
 class Request(msgspec.Struct, omit_defaults=True):
     """One question. Limits of None mean the server's own.
 
@@ -166,7 +196,8 @@ class Request(msgspec.Struct, omit_defaults=True):
     request's head to this. deadline: when the answer must have ended, on the clock of `time.monotonic`; set by the desk.
     first_by: when its first token is due, where its plan insists; set by the desk too. tool_choice and response_format: in the shapes of Chat Completions. n: how many
     answers. logprobs: how many alternatives a token, None for no log probabilities at all. options: fields of `dialect` that
-    nobody here reads, for hosts that speak it. reuse: None where the client said nothing. edits: whether the client takes back
+    nobody here reads, for hosts that speak it. reuse: None where the client said nothing, as for retrieval.
+    room: tokens that the server may add to the messages, set where a conversation is kept within bounds. edits: whether the client takes back
     text that it was sent. prefill: the last message is the beginning of the answer, which goes on there; set by a route that goes on with
     an answer, for hosts that can. documents: ids of those whose passages stand in it. record: what the dialect wants to find again in the stream's meta, small JSON-able data.
     """
@@ -197,6 +228,8 @@ class Request(msgspec.Struct, omit_defaults=True):
     thinking: Thinking | None = None
     options: dict[str, Any] = {}
     reuse: Reuse | None = None
+    retrieval: Retrieval | None = None
+    room: int | None = None
     edits: bool = False
     prefill: bool = False
     documents: tuple[str, ...] = ()

@@ -1,6 +1,6 @@
 """Views of a log as AG-UI 1.0: the events of a stream, and the whole run at its end. Names and fields as in @ag-ui/core 1.0.0.
 
-What the protocol has no event for is CUSTOM: citation, notice, field, checked, image, audio. Log probabilities, tries at hosts and
+What the protocol has no event for is CUSTOM: retrieved, citation, superseded, notice, field, checked, image, audio. Log probabilities, tries at hosts and
 answers after the first of several are left out.
 """
 
@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from tidewire.core import events as ev
-from tidewire.core.events import Delta, Entry, ErrorInfo, Event
+from tidewire.core.events import Delta, Entry, ErrorInfo, Event, fields
 from tidewire.core.ports import Meta
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -120,6 +120,8 @@ class Events:
             self._close(event)
         elif isinstance(event, ev.Notice):
             self._custom("notice", code=event.code, message=event.message)
+        elif isinstance(event, ev.Retrieved | ev.Superseded):
+            self._custom("retrieved" if isinstance(event, ev.Retrieved) else "superseded", **fields(event))
         elif (part := self._parts.get(getattr(event, "part", -1))) is not None:
             self._about(part, event)
 
@@ -129,7 +131,7 @@ class Events:
             kind = "tool-call" if part.started.kind in _CALLS else "message"
             self._tell("REASONING_ENCRYPTED_VALUE", subtype=kind, entityId=part.id, encryptedValue=event.value)
         elif isinstance(event, ev.Citation):
-            said = {k: v for k in ("uri", "age", "score") if (v := getattr(event, k)) is not None}
+            said = {k: v for k in ("uri", "age", "score", "chunk", "version") if (v := getattr(event, k)) is not None}
             said |= {k: getattr(event, k) for k in ("start", "end", "source", "title", "passage")}
             self._custom("citation", messageId=part.id, **said)
         elif isinstance(event, ev.Field):

@@ -10,7 +10,7 @@ import msgspec
 from tidewire.core import events as ev
 from tidewire.core import ids
 from tidewire.core.errors import BadRequest
-from tidewire.core.events import Entry, ErrorInfo, edit
+from tidewire.core.events import Entry, ErrorInfo, edit, fields
 from tidewire.core.ports import Meta
 from tidewire.core.request import (
     CONTINUE,
@@ -20,6 +20,7 @@ from tidewire.core.request import (
     Intent,
     Message,
     Request,
+    Retrieval,
     Reuse,
     Text,
     Thinking,
@@ -65,6 +66,7 @@ class _Body(msgspec.Struct, forbid_unknown_fields=True):
     logprobs: Annotated[int, msgspec.Meta(ge=0, le=20)] | None = None
     thinking: Thinking | None = None
     cache: str = ""
+    retrieval: bool | Retrieval | None = None
     options: dict[str, Any] = {}
     edits: bool | None = None
 
@@ -116,6 +118,7 @@ class Native:
             logprobs=given.logprobs,
             thinking=given.thinking,
             reuse=Reuse.parse(given.cache),
+            retrieval=Retrieval(on=given.retrieval) if isinstance(given.retrieval, bool) else given.retrieval,
             options=given.options,
             edits=self.form != "text" if given.edits is None else given.edits,
             record={"title": question[:80]} if (question := (given.input or "").strip()) else {},
@@ -229,6 +232,7 @@ class Document:
         self._parts: dict[int, ev.PartStarted] = {}
         self._texts: dict[int, list[str]] = {}
         self._citations: list[ev.Citation] = []
+        self._superseded: list[ev.Superseded] = []
         self._checked: list[ev.Checked] = []
         self._closed: ev.Closed | None = None
 
@@ -244,6 +248,8 @@ class Document:
                 edit(self._texts[event.part], event)
             elif type(event) is ev.Citation:
                 self._citations.append(event)
+            elif type(event) is ev.Superseded:
+                self._superseded.append(event)
             elif type(event) is ev.Checked:
                 self._checked.append(event)
             elif type(event) is ev.Closed:
@@ -271,9 +277,9 @@ class Document:
                     part, failed = results[one["call"]]
                     one |= {"result": "".join(self._texts[part]), "failed": failed}
             out["server_calls"] = ours
-        out["citations"] = [
-            {k: v for k, v in msgspec.to_builtins(c).items() if k not in ("type", "seq", "at")} for c in self._citations
-        ]
+        out["citations"] = [fields(citation) for citation in self._citations]
+        if self._superseded:
+            out["superseded"] = [fields(one) for one in self._superseded]
         if self._checked:
             problems = [problem for checked in self._checked for problem in checked.problems]
             out["checked"] = {"valid": not problems, "problems": problems}
@@ -281,6 +287,8 @@ class Document:
             out["reason"] = closed.reason
             out["usage"] = {"input": closed.input_tokens, "output": closed.output_tokens}
             out["ttft"] = closed.ttft
+            if closed.rested is not None:
+                out["rested"] = msgspec.to_builtins(closed.rested)
             if closed.error is not None:
                 out["error"] = msgspec.to_builtins(closed.error)
         return out

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from tidewire.core import events as ev
-from tidewire.core.events import Entry, ErrorInfo, Event, Reason
+from tidewire.core.events import Entry, ErrorInfo, Event, Reason, fields
 from tidewire.core.ports import Meta
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -142,6 +142,11 @@ class Chunks:
             self._emit("data-progress", data={"stage": event.stage, "detail": event.detail, **of}, transient=True)
         elif isinstance(event, ev.Notice):
             self._emit("data-notice", data={"code": event.code, "message": event.message}, transient=True)
+        elif isinstance(event, ev.Retrieved):
+            self._emit("data-retrieved", data=fields(event), transient=True)
+        elif isinstance(event, ev.Superseded):
+            out = superseded(event)
+            self._emit(out.pop("type"), **out)
         elif isinstance(event, ev.PartStarted):
             self._begin(event)
         elif isinstance(event, ev.PartEnded):
@@ -239,6 +244,7 @@ class Answer:
         self._meta = meta
         self._parts: dict[int, _Part] = {}
         self._sources: list[dict[str, Any]] = []
+        self._superseded: list[dict[str, Any]] = []
         self._checked: list[dict[str, Any]] = []
         self._usage: ev.Usage | None = None
 
@@ -256,6 +262,8 @@ class Answer:
                     self._parts[event.part] = _Part(event)
             elif isinstance(event, ev.Checked):
                 self._checked.append({"type": "data-checked", "data": checked(event)})
+            elif isinstance(event, ev.Superseded):
+                self._superseded.append(superseded(event))
             elif isinstance(event, ev.Citation) and event.part in self._parts:
                 self._sources.append(source_part(event, len(self._sources) + 1))
             elif isinstance(event, ev.Usage):
@@ -282,7 +290,7 @@ class Answer:
             {
                 "id": message_id(self._meta),
                 "role": "assistant",
-                "parts": parts + self._sources + self._checked,
+                "parts": parts + self._sources + self._superseded + self._checked,
                 "metadata": about | summary(event, self._usage),
             }
         )
@@ -312,6 +320,11 @@ def _tool_part(part: _Part, result: _Part | None) -> dict[str, Any]:
 
 def _data_url(media: str, data: bytes) -> str:
     return f"data:{media};base64,{base64.b64encode(data).decode()}"
+
+
+def superseded(event: ev.Superseded) -> dict[str, Any]:
+    """Stays in the message, so that whoever looks at it later sees that a source of it is out of date."""
+    return {"type": "data-superseded", "id": event.document, "data": fields(event)}
 
 
 def checked(event: ev.Checked) -> dict[str, Any]:
@@ -348,7 +361,7 @@ def source_part(event: ev.Citation, number: int) -> dict[str, Any]:
         "passage": event.passage,
         "source": event.source,
     }
-    more |= {k: v for k in ("age", "score") if (v := getattr(event, k)) is not None}
+    more |= {k: v for k in ("age", "score", "chunk", "version") if (v := getattr(event, k)) is not None}
     out: dict[str, Any] = {"sourceId": str(number), "title": event.title, "providerMetadata": {"tidewire": more}}
     if event.uri is not None:
         return {"type": "source-url", "url": event.uri, **out}

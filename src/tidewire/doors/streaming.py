@@ -10,7 +10,7 @@ import msgspec
 from tidewire.core.errors import BadRequest
 from tidewire.core.meter import Meter
 from tidewire.core.ports import Desk, Dialect, Meta
-from tidewire.core.request import Intent, Request, Reuse
+from tidewire.core.request import Intent, Request, Retrieval, Reuse
 from tidewire.core.sse import comment
 from tidewire.doors.call import Call
 from tidewire.doors.deadline import time_limit
@@ -20,6 +20,7 @@ PLAN: Final = "x-tidewire-plan"
 HEADERS: Final = [("cache-control", "no-cache, no-transform"), ("x-accel-buffering", "no")]
 INTENT: Final = "x-tidewire-intent"  # short, normal or long
 SESSION: Final = "x-tidewire-session"  # a session's id, for dialects that have no word for it
+RETRIEVAL: Final = "x-tidewire-retrieval"  # off, or on with what narrows it
 HEARTBEATS: Final = {"text/event-stream": comment(), "application/x-ndjson": b"\n"}
 
 
@@ -58,6 +59,8 @@ class Streaming:
             request.reuse = Reuse.parse(call.headers.get("cache-control", ""))
         if request.intent is None:
             request.intent = _intent(call.headers.get(INTENT, ""))
+        if request.retrieval is None and (said := call.headers.get(RETRIEVAL)):
+            request.retrieval = _retrieval(said)
         _join_session(request, call.headers.get(SESSION, ""))
         return await self.desk.start(request)
 
@@ -122,6 +125,15 @@ def _intent(name: str) -> Intent | None:
         case "":
             return None
     raise BadRequest(f"{INTENT} is {name[:40]!r}; it may be short, normal or long", param=INTENT)
+
+
+def _retrieval(header: str) -> Retrieval:
+    """Raises BadRequest."""
+    try:
+        return Retrieval.parse(header)
+    except ValueError as error:
+        message = f'{RETRIEVAL} is off, or on with what narrows it, like "on; limit=4; recency=news": {error}'
+        raise BadRequest(message, param=RETRIEVAL) from None
 
 
 def _join_session(request: Request, name: str) -> None:

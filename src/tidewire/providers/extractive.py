@@ -24,7 +24,7 @@ from tidewire.core.events import (
     Usage,
 )
 from tidewire.core.leaning import leans_on
-from tidewire.core.ports import ModelInfo, Retriever, Sink
+from tidewire.core.ports import ModelInfo, Passage, Retriever, Sink
 from tidewire.core.request import Request
 from tidewire.providers.quoting import Choice, Quote, choose
 
@@ -82,23 +82,20 @@ class Extractive:
                 Progress(stage="retrieving", detail=f"searching {_many(held, 'passage')}"),
             ]
         )
-        choice, looked = await self._look(request)
-        sink.feed([Timing(span=Span("retrieval", 0.0, round((time.monotonic() - started) * 1000, 3)))])
+        question, before = request.question, leans_on(request)
+        query = f"{question}\n{before}" if before else question
         writer = _Writer(sink, self._interval, request.max_tokens)
-        if choice.near < NOTHING:
-            await writer.write(_nothing(request, held))
-        elif choice.quotes:
-            sink.feed(
-                [
-                    Progress(
-                        stage="drafting",
-                        detail=f"quoting {_many(len(choice.quotes), 'sentence')} of {_many(looked, 'passage')}",
-                    )
-                ]
-            )
-            await self._quote(choice, writer)
-        else:
-            await self._point(choice, writer)
+        async with self._corpus.search(request, query, self._passages, sink) as passages:
+            choice = await self._choose(request, query, before, passages)
+            sink.feed([Timing(span=Span("retrieval", 0.0, round((time.monotonic() - started) * 1000, 3)))])
+            if choice.near < NOTHING:
+                await writer.write(_nothing(request, held))
+            elif choice.quotes:
+                quoting = f"quoting {_many(len(choice.quotes), 'sentence')} of {_many(len(passages), 'passage')}"
+                sink.feed([Progress(stage="drafting", detail=quoting)])
+                await self._quote(choice, writer)
+            else:
+                await self._point(choice, writer)
         asked = sum(len(message.text.split()) for message in request.messages)
         end: list[Event] = [PartEnded(part=0)] if writer.count else []
         sink.feed(
@@ -109,15 +106,12 @@ class Extractive:
             ]
         )
 
-    async def _look(self, request: Request) -> tuple[Choice, int]:
-        question, before = request.question, leans_on(request)
-        query = f"{question}\n{before}" if before else question
-        passages = await self._corpus.search(request.tenant, query, self._passages)
+    async def _choose(self, request: Request, query: str, before: str, passages: Sequence[Passage]) -> Choice:
         if not passages:
-            return Choice([], 0.0), 0
+            return Choice([], 0.0)
         rarity = await self._corpus.rarity(request.tenant, prose.content_words(query)[:32])
         # In a thread: it takes milliseconds, and the event loop has other streams to serve.
-        return await asyncio.to_thread(choose, question, passages, rarity, before=before), len(passages)
+        return await asyncio.to_thread(choose, request.question, passages, rarity, before=before)
 
     async def _quote(self, choice: Choice, writer: _Writer) -> None:
         now = time.time()
@@ -205,6 +199,8 @@ def _citation(quote: Quote, start: int, end: int, now: float) -> Citation:
         uri=source.uri,
         age=None if source.changed is None else max(0.0, round(now - source.changed, 1)),
         score=round(source.score, 4),
+        chunk=source.chunk,
+        version=source.version,
     )
 
 

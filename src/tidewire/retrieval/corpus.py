@@ -3,33 +3,61 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Final
 
-from tidewire.core.ports import Passage
+from tidewire.core.ports import Passage, Sink
+from tidewire.core.request import Request
+from tidewire.retrieval.asked import query as query_of
+from tidewire.retrieval.asked import retrieved
 from tidewire.retrieval.engines.memory import MemoryIndex
-from tidewire.retrieval.search import Finder, Found, Query
+from tidewire.retrieval.search import Finder, Found
+from tidewire.retrieval.watch import Watch
 
 PATIENCE: Final = 0.1  # seconds for the meaning of a question: a model that is still being loaded is done without
 FILLING: Final = 5.0  # seconds that a question waits for an index that has only just begun to be filled
 
 
 class Corpus:
-    """What `providers.extractive.Corpus` asks for. It quotes several passages of one document, so none is held back for that."""
+    """What `providers.extractive.Corpus` asks for. It quotes several passages of one document, so none is held back for that.
 
-    def __init__(self, finder: Finder, index: MemoryIndex) -> None:
+    groups: whose documents may be quoted. clock: Unix seconds.
+    """
+
+    def __init__(
+        self,
+        finder: Finder,
+        index: MemoryIndex,
+        watch: Watch,
+        groups: frozenset[str] = frozenset(),
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._finder = finder
         self._index = index
+        self._watch = watch
+        self._groups = groups
+        self._clock = clock
 
-    async def search(self, namespace: str, query: str, limit: int) -> Sequence[Passage]:
-        if limit < 1:
-            return []
+    @asynccontextmanager
+    async def search(self, request: Request, query: str, limit: int, sink: Sink) -> AsyncIterator[Sequence[Passage]]:
+        if limit < 1 or (request.retrieval is not None and not request.retrieval.on):
+            yield []
+            return
         await self._index.filled(FILLING)
-        deadline = asyncio.get_running_loop().time() + PATIENCE
-        results = await self._finder.find(
-            namespace, Query(text=query, limit=limit, per_document=limit, deadline=deadline)
+        namespace = request.tenant
+        began = asyncio.get_running_loop().time()
+        asked = query_of(
+            request, query, limit=limit, groups=self._groups, deadline=began + PATIENCE, per_document=limit
         )
-        return [passage(found) for found in results.found]
+        results = await self._finder.find(namespace, asked)
+        ms = (asyncio.get_running_loop().time() - began) * 1000
+        found = self._watch.live(namespace, results.found)
+        told = retrieved(namespace, results, found, ms=ms, behind=self._watch.behind, now=self._clock())
+        with self._watch.follow(told, sink):
+            sink.feed([told])
+            yield [passage(one) for one in found]
 
     async def rarity(self, namespace: str, terms: Sequence[str]) -> dict[str, float]:
         return await self._index.rarity(namespace, terms)
@@ -50,4 +78,6 @@ def passage(found: Found) -> Passage:
         uri=row.uri,
         changed=row.published,
         score=found.score,
+        chunk=row.chunk,
+        version=row.version,
     )

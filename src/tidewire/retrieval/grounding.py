@@ -15,31 +15,39 @@ from typing import Final
 import msgspec
 
 from tidewire.core.errors import TidewireError
-from tidewire.core.events import Citation, Event, Notice, Progress, Span, Timing
+from tidewire.core.events import Citation, Event, Notice, Progress, Retrieved, Span, Timing
 from tidewire.core.leaning import leans_on
 from tidewire.core.meter import SearchMeter
 from tidewire.core.ports import ModelInfo, Provider, Sink
 from tidewire.core.request import Message, Request, Text
+from tidewire.core.tokens import of_text
+from tidewire.retrieval.asked import aged, query, retrieved, titled
 from tidewire.retrieval.markers import Markers
-from tidewire.retrieval.search import Finder, Found, Query
+from tidewire.retrieval.search import Finder, Found, Query, Results
+from tidewire.retrieval.watch import Watch
 from tidewire.retrieval.waterfall import spans
 
 NOTHING: Final = "retrieval_nothing"
 LATE: Final = "retrieval_late"
 FAILED: Final = "retrieval_failed"
+NO_ROOM: Final = "retrieval_no_room"
 AFTER: Final = 0.25  # of the time is left for what comes after the meaning: where it is late, words still answer
+MARK: Final = 24  # tokens of the line before a passage: 24 hexadecimal digits, of which most are a token each
 _SECRET: Final = os.urandom(32)
 
 
 class Terms(msgspec.Struct, frozen=True):
     """passages: most that are given to the model. within: seconds until it is asked without them. characters: of all passages.
 
+    groups: whose documents may be given. always: also where a request does not ask for passages.
     secret: what marks are made with, so that they are nobody's guess; as long as it is the same, so are the marks of the same passages.
     """
 
     passages: int = 6
     within: float = 0.3
     characters: int = 12_000
+    groups: frozenset[str] = frozenset()
+    always: bool = True
     secret: bytes = _SECRET
 
 
@@ -50,20 +58,28 @@ class Grounded:
         self,
         inner: Provider,
         finder: Finder,
+        watch: Watch,
         terms: Terms,
+        *,
         clock: Callable[[], float] = time.time,
         meter: SearchMeter | None = None,
     ) -> None:
         self.name = inner.name
         self._inner = inner
         self._finder = finder
+        self._watch = watch
         self._terms = terms
         self._clock = clock
         self._meter = meter
 
     async def answer(self, request: Request, sink: Sink) -> None:
-        found = await self._find(request, sink) if request.question.strip() else []
-        if not found:
+        asked = request.retrieval
+        request = msgspec.structs.replace(request, retrieval=None)  # what is behind this one sees the passages, or none
+        if not request.question.strip() or not (self._terms.always if asked is None else asked.on):
+            await self._inner.answer(request, sink)
+            return
+        found, told = await self._find(msgspec.structs.replace(request, retrieval=asked), sink)
+        if told is None or not found:
             await self._inner.answer(request, sink)
             return
         now = self._clock()
@@ -74,7 +90,8 @@ class Grounded:
                 self._meter.cited(known=known)
             return _citation(found[n - 1], part, start, end, now) if known else None
 
-        await self._inner.answer(given(request, found, self._terms.secret), _Citing(sink, Markers(cite)))
+        with self._watch.follow(told, sink):
+            await self._inner.answer(given(request, found, self._terms.secret), _Citing(sink, Markers(cite)))
 
     async def models(self) -> Sequence[ModelInfo]:
         return await self._inner.models()
@@ -82,42 +99,44 @@ class Grounded:
     async def close(self) -> None:
         await self._inner.close()
 
-    async def _find(self, request: Request, sink: Sink) -> list[Found]:
-        """Says what it does; [] where there is nothing, or nothing in time."""
+    async def _find(self, request: Request, sink: Sink) -> tuple[list[Found], Retrieved | None]:
+        """Says what it does. Nothing is waited for between the last look at the passages and their being followed."""
         sink.feed([Progress(stage="retrieving", detail="searching the documents")])
         loop = asyncio.get_running_loop()
         began = loop.time()
-        deadline = began + self._terms.within
-        text = "\n".join(filter(None, (request.question, leans_on(request))))
         found: list[Found] = []
+        told: Retrieved | None = None
         took: dict[str, float] = {}
-        said: Event
-        result = "nothing"
+        events: list[Event]
         try:
-            async with asyncio.timeout_at(deadline):
-                by = deadline - AFTER * self._terms.within
-                query = Query(text=text, limit=self._terms.passages, deadline=by)
-                results = await self._finder.find(request.tenant, query)
-                found, took = _within(results.found, self._terms.characters), results.took
+            async with asyncio.timeout_at(began + self._terms.within):
+                results = await self._finder.find(request.tenant, self._query(request, began))
         except TimeoutError:
-            result = "late"
-            said = Notice(code=LATE, message="the search took too long; the model answers without your documents")
+            result, message = "late", "the search took too long; the model answers without your documents"
+            events = [Notice(code=LATE, message=message)]
         except TidewireError as error:
-            result = "failed"
-            said = Notice(
-                code=FAILED, message=f"the search failed ({error.kind}); the model answers without your documents"
-            )
+            result, message = "failed", f"the search failed ({error.kind}); the model answers without your documents"
+            events = [Notice(code=FAILED, message=message)]
         else:
-            said = (
-                Progress(stage="retrieving", detail=_counted(found))
-                if found
-                else Notice(code=NOTHING, message="nothing in your documents fits; the model answers without them")
-            )
+            live, took = self._watch.live(request.tenant, results.found), results.took
+            found = _within(live, self._terms.characters, request.room)
+            told = self._told(request, results, found, (loop.time() - began) * 1000)
+            result, said = _outcome(live, found)
+            events = [told, said]
         if self._meter is not None:
-            self._meter.grounded("given" if found else result, len(found))
+            self._meter.grounded(result, len(found))
         whole = Span("retrieval", 0.0, round((loop.time() - began) * 1000, 3))
-        sink.feed([*(Timing(span=span) for span in (whole, *spans(took))), said])
-        return found
+        sink.feed([*(Timing(span=span) for span in (whole, *spans(took))), *events])
+        return found, told
+
+    def _query(self, request: Request, began: float) -> Query:
+        terms = self._terms
+        text = "\n".join(filter(None, (request.question, leans_on(request))))
+        by = began + (1 - AFTER) * terms.within
+        return query(request, text, limit=terms.passages, groups=terms.groups, deadline=by)
+
+    def _told(self, request: Request, results: Results, found: Sequence[Found], ms: float) -> Retrieved:
+        return retrieved(request.tenant, results, found, ms=ms, behind=self._watch.behind, now=self._clock())
 
 
 def given(request: Request, found: Sequence[Found], secret: bytes) -> Request:
@@ -133,7 +152,7 @@ def given(request: Request, found: Sequence[Found], secret: bytes) -> Request:
 
 def prompt(found: Sequence[Found], secret: bytes = _SECRET) -> str:
     """The passages between their marks. The mark is made from all of them, so that none of them can hold it."""
-    bodies = [f"{_line(_titled(one))}\n{one.row.text}" for one in found]
+    bodies = [_body(one) for one in found]
     mark = hashlib.blake2b("\0".join(bodies).encode("utf-8", "replace"), key=secret, digest_size=12).hexdigest()
     passages = "\n".join(f"--- {mark} passage [{n}]\n{body}" for n, body in enumerate(bodies, 1))
     return (
@@ -143,6 +162,10 @@ def prompt(found: Sequence[Found], secret: bytes = _SECRET) -> str:
         "Cite nothing else that way, and say so where the passages do not answer the question.\n\n"
         f"{passages}\n--- {mark} end of the passages\n\n"
     )
+
+
+def _body(one: Found) -> str:
+    return f"{_line(titled(one))}\n{one.row.text}"
 
 
 class _Citing:
@@ -170,28 +193,38 @@ def _citation(one: Found, part: int, start: int, end: int, now: float) -> Citati
         start=start,
         end=end,
         source=row.document,
-        title=_titled(one),
+        title=titled(one),
         passage=row.text,
         uri=row.uri or None,
-        age=max(0.0, round(now - row.published, 1)),
+        age=aged(one, now),
         score=round(one.score, 4),
+        chunk=row.chunk,
+        version=row.version,
     )
 
 
-def _within(found: Sequence[Found], characters: int) -> list[Found]:
-    """The best that fit; the first is always among them."""
+def _within(found: Sequence[Found], characters: int, room: int | None) -> list[Found]:
+    """The best that fit. The first is always among them, as far as characters go; room: tokens that the model has left for them."""
     out: list[Found] = []
+    tokens = 0 if room is None else of_text(prompt([]))
     for one in found:
         characters -= len(one.row.text)
-        if out and characters < 0:
+        if room is not None:
+            tokens += MARK + of_text(_body(one))
+        if (out and characters < 0) or (room is not None and tokens > room):
             break
         out.append(one)
     return out
 
 
-def _titled(one: Found) -> str:
-    title, heading = one.row.title, one.row.heading
-    return f"{title} > {heading}" if heading and not heading.startswith(title) else heading or title
+def _outcome(live: Sequence[Found], found: Sequence[Found]) -> tuple[str, Event]:
+    """For the meter, and for who asked."""
+    if found:
+        return "given", Progress(stage="retrieving", detail=_counted(found))
+    if live:
+        message = "the conversation leaves no room for passages; the model answers without your documents"
+        return "no_room", Notice(code=NO_ROOM, message=message)
+    return "nothing", Notice(code=NOTHING, message="nothing in your documents fits; the model answers without them")
 
 
 def _line(text: str) -> str:

@@ -17,7 +17,7 @@ def context_steps(settings: Settings) -> list[Step]:
     shares = given.intents.shares
     if not given.tokens and not given.models and not shares:
         return []
-    budget = Budget(given.tokens, given.answer_tokens, given.recent_turns, given.keep_files)
+    budget = Budget(given.tokens, given.answer_tokens, given.recent_turns, given.keep_files, given.passage_tokens)
     return [Context(budget, given.models, shares, _tokenizers(given.tokenizers))]
 
 

@@ -10,6 +10,7 @@ from tidewire.core.ports import Provider
 from tidewire.retrieval.grounding import Grounded, Terms
 from tidewire.retrieval.ports import Store
 from tidewire.retrieval.search import Finder
+from tidewire.retrieval.watch import Watch
 from tidewire.server.settings import Retrieval
 
 SECRET: Final = "grounding secret"  # noqa: S105 - the name of a note
@@ -18,17 +19,25 @@ SECRET: Final = "grounding secret"  # noqa: S105 - the name of a note
 class Grounding:
     """secret: what the marks around passages are made with."""
 
-    def __init__(self, given: Retrieval, finder: Finder, secret: bytes, meter: SearchMeter) -> None:
+    def __init__(self, given: Retrieval, finder: Finder, watch: Watch, secret: bytes, meter: SearchMeter) -> None:
         self._models = frozenset(given.models)
-        self._terms = Terms(given.given, given.deadline_ms / 1000, given.characters, secret)
+        self._terms = Terms(
+            given.given,
+            given.deadline_ms / 1000,
+            given.characters,
+            frozenset(given.groups),
+            given.when == "always",
+            secret,
+        )
         self._finder = finder
+        self._watch = watch
         self._meter = meter
 
     def around(self, provider: Provider, model: str) -> Provider:
         """model: as the client asks for it."""
         if model not in self._models:
             return provider
-        return Grounded(provider, self._finder, self._terms, meter=self._meter)
+        return Grounded(provider, self._finder, self._watch, self._terms, meter=self._meter)
 
 
 async def mark_secret(store: Store) -> bytes:

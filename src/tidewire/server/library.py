@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.util import find_spec
 from typing import Final
 
 import msgspec
 
 from tidewire.core.meter import EncoderMeter, SearchMeter
-from tidewire.core.ports import Passage
+from tidewire.core.ports import Passage, Sink
+from tidewire.core.request import Request
 from tidewire.retrieval.corpus import Corpus
 from tidewire.retrieval.engines.fts5_words import Fts5Words
 from tidewire.retrieval.engines.lexical import Lexical
@@ -22,6 +23,7 @@ from tidewire.retrieval.recent import Recent
 from tidewire.retrieval.reranking.bounded import Bounded
 from tidewire.retrieval.search import Finder, Search
 from tidewire.retrieval.vectors import Vectors
+from tidewire.retrieval.watch import Watch
 from tidewire.server.document_store import store_of
 from tidewire.server.encoders import Encoders
 from tidewire.server.settings import Settings
@@ -36,13 +38,14 @@ HOSTED_BATCH: Final = 128
 class Library(msgspec.Struct, frozen=True):
     """store: the truth. index: made from it. search: over both. corpus: as the model that quotes sees them.
 
-    finder: what passages are asked of: the search, what remembers its last results, what counts both.
+    finder: what passages are asked of: the search, what remembers its last results, what counts both. watch: what answers were given of it.
     """
 
     store: Store
     index: MemoryIndex
     search: Search
     finder: Finder
+    watch: Watch
     corpus: Corpus
 
     async def run(self, stack: AsyncExitStack, encoders: Encoders, meter: EncoderMeter) -> None:
@@ -77,14 +80,17 @@ def library_of(
     finder: Finder = Recent(search, given.results_s, given.results_bytes) if given.results_s else search
     if meter is not None:
         finder = Measured(finder, meter)
-    return Library(store, index, search, finder, Corpus(finder, index))
+    watch = Watch(index)
+    corpus = Corpus(finder, index, watch, frozenset(given.groups))
+    return Library(store, index, search, finder, watch, corpus)
 
 
 class NoDocuments:
     """A corpus for a look at what models are on offer: nothing is opened."""
 
-    async def search(self, namespace: str, query: str, limit: int) -> Sequence[Passage]:
-        return []
+    @asynccontextmanager
+    async def search(self, request: Request, query: str, limit: int, sink: Sink) -> AsyncIterator[Sequence[Passage]]:
+        yield []
 
     async def rarity(self, namespace: str, terms: Sequence[str]) -> dict[str, float]:
         return {}

@@ -156,6 +156,16 @@ class Retrieval(Group, frozen=True):
             description="Models, by the names that clients ask for, that are given passages with each question and cite them."
         ),
     ] = []
+    when: Annotated[
+        Literal["always", "asked"],
+        Meta(description="always: with each question, unless its request says off. asked: where its request says on."),
+    ] = "always"
+    groups: Annotated[
+        list[str],
+        Meta(
+            description="Groups whose documents answers may rest on, beside those that everybody of the tenant may read."
+        ),
+    ] = []
     given: Annotated[int, Meta(ge=1, le=50, description="Passages that such a model is given at most.")] = 6
     characters: Annotated[
         int,
@@ -199,6 +209,9 @@ class Context(Group, frozen=True):
     answer_tokens: Annotated[
         Count, Meta(description="Kept free for the answer where a request sets no limit.", extra={"unit": "tokens"})
     ] = 1024
+    passage_tokens: Annotated[
+        int, Meta(ge=0, le=100_000_000, description="Kept free for passages too, of turns that may be left out.")
+    ] = 0
     recent_turns: Annotated[int, Meta(ge=1, le=1000, description="Turns that are never left out.")] = 2
     keep_files: Annotated[bool, Meta(description="Turns with files in them are not left out either.")] = True
     tokenizers: Annotated[

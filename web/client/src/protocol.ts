@@ -188,7 +188,6 @@ export interface Superseded extends Numbered {
   version: number;
   chunks: number[];
   deleted?: boolean;
-  cited?: boolean;
 }
 
 export interface Usage extends Numbered {
