@@ -3,7 +3,7 @@
     python tests/simulation/worlds.py [--worlds 20000] [--from 0]
 
 A world is a log, a desk, two to four hosts, plain or behind a route that falls back, hedges and goes on, in a third of them
-behind a cache or shared among equal requests, and a dozen questions. `live` raises AssertionError for what never may be: an event lost, doubled or out of order, a stream without its one end, text of two
+behind a cache or shared among equal requests, in a quarter under a plan that insists on a first token, and a dozen questions. `live` raises AssertionError for what never may be: an event lost, doubled or out of order, a stream without its one end, text of two
 hosts mixed, a budget overdrawn, a task or a call at a host left over.
 """
 
@@ -35,6 +35,8 @@ from tidewire.core.errors import TidewireError, UpstreamError
 from tidewire.core.events import Attempt, Delta, Finish, PartEnded, PartStarted
 from tidewire.core.ports import ModelInfo
 from tidewire.engine.desk import Terms
+from tidewire.engine.plan import Plan as UsePlan
+from tidewire.engine.plan import Plans
 from tidewire.routing.budget import HALF_LIFE, LENT, Budget
 from tidewire.routing.health import Healths
 from tidewire.routing.hedge import Hedges
@@ -154,6 +156,8 @@ class World:
         self.hedges = Hedges(rng.choice([0.0, HEDGED]))
         self.ahead = rng.choice([0, 5])
         self.own = random.Random(f"{seed}.cache")  # so that worlds without a cache are what they were
+        due = UsePlan("voice", {"first_token": 200.0 if seed % 8 == 1 else 600.0}, models=("route",), enforce=True)
+        self.plans = Plans(others=[due] if seed % 4 == 1 else [])
         self.wrapped = self.own.choice([("coalesce",), ("cache",), ("coalesce", "cache")]) if seed % 3 == 0 else ()
 
     async def live(self) -> None:
@@ -182,7 +186,7 @@ class World:
         terms = Terms(stream_s=20.0, ahead=self.ahead)
         around = self._around(loop.time)
         providers = {name: around(Counted(provider, self)) for name, provider in {**self.hosts, "route": route}.items()}
-        desk = desk_of(log, providers, terms=terms, meter=Unmetered())
+        desk = desk_of(log, providers, terms=terms, meter=Unmetered(), plans=self.plans)
         routed = self.rng.random() < 0.7
         asked = [self._client(desk, log, "route" if routed else self.rng.choice(list(self.hosts)))
                  for _ in range(self.requests)]  # fmt: skip
@@ -297,6 +301,7 @@ class World:
             assert end.error is None
         if end.status == "failed":
             assert end.error is not None
+            self.seen[end.error.code] += 1
         attempts = [e.event.n for e in entries if isinstance(e.event, Attempt)]
         assert attempts == list(range(1, len(attempts) + 1))
 
