@@ -1,5 +1,7 @@
 """What the parts of retrieval meet by: documents as they are stored, the store that is the truth, the index made from it.
 
+The small ones (gc=False) hold nothing that could hold them: the collector need not look at a hundred thousand of them.
+
 Times are Unix seconds. A namespace is the first argument of every call that touches documents: there is no call without one.
 """
 
@@ -11,7 +13,7 @@ from typing import Final, Literal, Protocol
 import msgspec
 
 
-class Chunk(msgspec.Struct, frozen=True, omit_defaults=True):
+class Chunk(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A piece of a document: its text[start : start + len(text)]. heading: the path of headings above it, joined by " > ".
 
     digest: of the normalised text: chunks with the same one share their vector. simhash: 64 bits, near for near-duplicates.
@@ -46,7 +48,7 @@ class Document(msgspec.Struct, frozen=True, omit_defaults=True):
     chunks: tuple[Chunk, ...] = ()
 
 
-class Known(msgspec.Struct, frozen=True, omit_defaults=True):
+class Known(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A document in the store. id: what citations and the fetch tool name it by. version: counts from 1 each time it is replaced.
 
     size: characters of text. pending: of its chunks, how many wait for a vector.
@@ -91,7 +93,7 @@ class Shelf(msgspec.Struct, frozen=True):
     pending: int = 0
 
 
-class Row(msgspec.Struct, frozen=True, omit_defaults=True):
+class Row(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A chunk with what is known of its document. chunk: its number in the store, never given twice. document: the `Known.id`."""
 
     chunk: int
@@ -111,7 +113,7 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True):
     source: str = ""
 
 
-class Receipt(msgspec.Struct, frozen=True):
+class Receipt(msgspec.Struct, frozen=True, gc=False):
     """What a put or a delete did. seq: the change that made it so. kept: chunks that kept their vector. status: of the document."""
 
     location: str
@@ -122,7 +124,7 @@ class Receipt(msgspec.Struct, frozen=True):
     kept: int = 0
 
 
-class Change(msgspec.Struct, frozen=True):
+class Change(msgspec.Struct, frozen=True, gc=False):
     """What an index must do to follow the store. seq: without gaps in one store. epoch: the namespace's, after this change.
 
     added, removed: chunks. vectors: chunks that got a vector of `encoder`. documents: ids of those that were replaced or removed.
@@ -138,7 +140,7 @@ class Change(msgspec.Struct, frozen=True):
     documents: tuple[str, ...] = ()
 
 
-class Vector(msgspec.Struct, frozen=True):
+class Vector(msgspec.Struct, frozen=True, gc=False):
     """A unit vector in int8: the component is data[i] * scale. len(data) is its dimensions."""
 
     data: bytes
@@ -215,10 +217,10 @@ class Store(Protocol):
     def listen(self, wake: Callable[[], None]) -> Callable[[], None]:
         """wake: called on the event loop after a change, by whatever process made it; returns what ends it."""
 
-    def rows(self, namespace: str | None = None, batch: int = 2000) -> AsyncIterator[list[tuple[str, Row]]]:
+    def rows(self, namespace: str | None = None, batch: int = 500) -> AsyncIterator[list[tuple[str, Row]]]:
         """All chunks with their namespaces, in order of their numbers: what an index is made from."""
 
-    def vectors(self, encoder: str, batch: int = 5000) -> AsyncIterator[list[tuple[int, Vector]]]:
+    def vectors(self, encoder: str, batch: int = 500) -> AsyncIterator[list[tuple[int, Vector]]]:
         """All vectors of this encoder by chunk."""
 
     async def vectors_of(self, encoder: str, chunks: Sequence[int]) -> dict[int, Vector]: ...

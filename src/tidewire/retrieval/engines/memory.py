@@ -106,7 +106,7 @@ class MemoryIndex:
 
     async def lexical(self, namespace: str, query: str, limit: int, which: Filter) -> list[Scored]:
         found = await self._search(lambda: self._words.search(namespace, query, limit, which))
-        return [pair for pair in found if pair[0] in self._places]
+        return [pair for pair in found if (place := self._places.get(pair[0])) and place.namespace == namespace]
 
     async def dense(self, namespace: str, encoder: str, vector: bytes, limit: int, which: Filter) -> list[Scored]:
         matrix = self._matrices.get((namespace, encoder))
@@ -292,7 +292,8 @@ class MemoryIndex:
         for namespace, row in new:
             readers = self._readers.setdefault(row.readers, len(self._readers))
             source = self._sources.setdefault(row.source, len(self._sources))
-            self._places[row.chunk] = Place(namespace, row.published, row.expires, readers, source)
+            expires = math.inf if row.expires is None else row.expires
+            self._places[row.chunk] = Place(namespace, row.published, expires, readers, source)
             self._counts[namespace] = self._counts.get(namespace, 0) + 1
             if self._encoders:
                 self._miss(row.chunk, seq)

@@ -14,7 +14,7 @@ import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import tantivy
@@ -25,7 +25,7 @@ from tidewire.retrieval.engines.lexical import asked, columns
 from tidewire.retrieval.ports import Filter, Row, Scored
 
 ANALYSIS: Final = "prose"
-HEAP: Final = 32 * 1024 * 1024  # bytes that the writer may hold before it makes a segment by itself
+HEAP: Final = 16 * 1024 * 1024  # bytes that the writer may hold before it makes a segment by itself
 K1: Final = 1.2
 B: Final = 0.75
 FRESH: Final = 512  # rows that are searched in Python; more are committed at once
@@ -88,9 +88,12 @@ class TantivyWords:
         self._clock = clock
         self._committed = clock()
         self._dirty = False
-        self._guard = threading.Lock()  # around the two below, and the searcher that goes with them
+        self._guard = threading.Lock()  # around what is below, and the searcher that goes with it
         self._fresh: dict[int, _FreshRow] = {}
         self._gone: dict[int, str] = {}  # removed, and still in what the searcher sees; with their namespaces
+        self._spaces: set[str] = set()  # all that were ever added to
+        self._restricted: set[int] = set()  # chunks that not everybody reads
+        self._ends: dict[int, float] = {}  # when those expire that do
         self._total = self._added = 0  # words and rows, for the average length
 
     def add(self, rows: Sequence[tuple[str, Row]], *, many: bool = False) -> None:
@@ -102,6 +105,12 @@ class TantivyWords:
                     self._fresh[row.chunk] = fresh
                 self._total += fresh.length
                 self._added += 1
+            with self._guard:
+                self._spaces.add(namespace)
+                if row.readers:
+                    self._restricted.add(row.chunk)
+                if row.expires is not None:
+                    self._ends[row.chunk] = row.expires
             self._writer.add_document(self._document(namespace, row))
             if n % PAUSE == PAUSE - 1:
                 time.sleep(0)  # the event loop waits for no more than these
@@ -116,6 +125,8 @@ class TantivyWords:
             with self._guard:
                 if self._fresh.pop(chunk, None) is None:
                     self._gone[chunk] = namespace
+                self._restricted.discard(chunk)
+                self._ends.pop(chunk, None)
             # By a query: a term made of a number does not meet an unsigned field (tantivy 0.27).
             self._writer.delete_documents_by_query(Query.term_query(self._schema, "chunk", chunk))
         self._dirty = self._dirty or bool(chunks)
@@ -145,13 +156,17 @@ class TantivyWords:
             return []
         with self._guard:
             searcher, fresh, gone = self._searcher, dict(self._fresh), dict(self._gone)
-        query = self._query(namespace, stems, which)
+            open_to_all = self._spaces == {namespace} and not self._restricted
         hidden = sum(space == namespace for space in gone.values())
-        hits = searcher.search(query, limit + hidden, count=False).hits
-        chunks: list[Any] = searcher.fast_field_values("chunk", [address for _, address in hits])
-        found = [
-            (int(chunk), float(score)) for (score, _), chunk in zip(hits, chunks, strict=True) if chunk not in gone
-        ]
+        query, most = self._query(namespace, stems, which), limit + hidden
+        if open_to_all and not which.sources and which.since is None and which.until is None:
+            # Nothing but time is to be filtered: without a filter tantivy passes over most of what common words find.
+            found = self._scored(searcher, self._any_of(stems), most, gone)
+            timely = [pair for pair in found if self._ends.get(pair[0], math.inf) > which.now]
+            cut = len(timely) < len(found) >= limit  # what is behind the last might take the place of what is over
+            found = self._scored(searcher, query, most, gone) if cut else timely
+        else:
+            found = self._scored(searcher, query, most, gone)
         found += self._among(fresh, namespace, stems, which, searcher)
         found.sort(key=lambda pair: (-pair[1], pair[0]))
         return found[:limit]
@@ -189,20 +204,30 @@ class TantivyWords:
         """The one place that says what a namespace holds. It adds nothing to a score."""
         return Query.const_score_query(Query.term_query(self._schema, "namespace", namespace, "basic"), 0.0)
 
+    def _any_of(self, stems: Sequence[str]) -> Query:
+        return Query.boolean_query(
+            [(Occur.Should, Query.term_query(self._schema, TEXT, stem, "freq")) for stem in stems]
+        )
+
     def _query(self, namespace: str, stems: Sequence[str], which: Filter) -> Query:
-        any_word = [(Occur.Should, Query.term_query(self._schema, TEXT, stem, "freq")) for stem in stems]
-        must = [self._of(namespace), Query.boolean_query(any_word)]
+        must = [self._of(namespace), self._any_of(stems)]
         silent: list[Query] = [
             Query.range_query(self._schema, "expires", FieldType.Float, which.now, None, include_lower=False)
         ]
         readers = [ALL, *(f"={group}" for group in which.groups)]
-        silent.append(Query.term_set_query(self._schema, "readers", readers))
+        may_read = [(Occur.Should, Query.term_query(self._schema, "readers", reader, "basic")) for reader in readers]
+        silent.append(Query.boolean_query(may_read))  # a set of terms would take half as long again as all the rest
         if which.sources:
             silent.append(Query.term_set_query(self._schema, "source", list(which.sources)))
         if which.since is not None or which.until is not None:
             silent.append(Query.range_query(self._schema, "published", FieldType.Float, which.since, which.until))
         must += [Query.const_score_query(query, 0.0) for query in silent]
         return Query.boolean_query([(Occur.Must, query) for query in must])
+
+    def _scored(self, searcher: Any, query: Query, most: int, gone: Mapping[int, str]) -> list[Scored]:
+        hits = searcher.search(query, most, count=False).hits
+        chunks: list[Any] = searcher.fast_field_values("chunk", [address for _, address in hits])
+        return [(int(chunk), float(score)) for (score, _), chunk in zip(hits, chunks, strict=True) if chunk not in gone]
 
     def _among(
         self, fresh: dict[int, _FreshRow], namespace: str, stems: Sequence[str], which: Filter, searcher: Any
@@ -217,7 +242,8 @@ class TantivyWords:
         for stem in stems:
             holding = {chunk: count for chunk, row in rows.items() if (count := row.counts[stem])}
             having = searcher.doc_freq(TEXT, stem) + len(holding)
-            rarity = math.log(1 + (total - having + 0.5) / (having + 0.5))
+            lacking = max(0, total - having)  # the frequency still counts what was deleted, the total does not
+            rarity = math.log(1 + (lacking + 0.5) / (having + 0.5))
             for chunk, count in holding.items():
                 length = K1 * (1 - B + B * rows[chunk].length / average)
                 scores[chunk] += rarity * count * (K1 + 1) / (count + length)

@@ -34,7 +34,9 @@ def collapsed(ranked: Sequence[T], *, per_document: int = PER_DOCUMENT) -> tuple
     groups: list[list[T]] = []  # of each text, the copy that is shown and those it stands for
     shingles: dict[int, frozenset[tuple[str, ...]]] = {}
     for one in ranked:
-        same = next((group for group in groups if _same(one.row, group[0].row, shingles)), None)
+        row, bits = one.row, one.row.simhash
+        near = (group for group in groups if distance(group[0].row.simhash, bits) <= NEAR)
+        same = next((group for group in near if _same(row, group[0].row, shingles)), None)
         if same is None:
             groups.append([one])
         else:
@@ -53,11 +55,7 @@ def collapsed(ranked: Sequence[T], *, per_document: int = PER_DOCUMENT) -> tuple
 
 
 def _same(one: Row, other: Row, shingles: dict[int, frozenset[tuple[str, ...]]]) -> bool:
-    if one.digest == other.digest and one.digest:
-        return True
-    if distance(one.simhash, other.simhash) > NEAR:
-        return False
-    return likeness(one, other, shingles) >= SAME
+    return bool(one.digest and one.digest == other.digest) or likeness(one, other, shingles) >= SAME
 
 
 def likeness(one: Row, other: Row, known: dict[int, frozenset[tuple[str, ...]]] | None = None) -> float:
@@ -70,7 +68,7 @@ def likeness(one: Row, other: Row, known: dict[int, frozenset[tuple[str, ...]]] 
 def _shingles(row: Row, known: dict[int, frozenset[tuple[str, ...]]]) -> frozenset[tuple[str, ...]]:
     found = known.get(row.chunk)
     if found is None:
-        words = prose.words(row.text)
+        words = prose.spaced(row.text.casefold()).split()  # a fifth of the time that finding words takes
         found = known[row.chunk] = frozenset(zip(*(words[n:] for n in range(SHINGLE)), strict=False)) or frozenset(
             [tuple(words)]
         )

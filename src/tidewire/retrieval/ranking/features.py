@@ -4,6 +4,7 @@ opens its document. The last of these counts only beside words alone: beside mea
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from tidewire.core import prose
@@ -43,5 +44,6 @@ def lift(question: Asked, row: Row, *, opens: bool) -> float:
     return named * (OPENS if opens and row.start < BEGINNING else 1.0)
 
 
+@lru_cache(maxsize=8192)
 def _stems(text: str) -> frozenset[str]:
     return frozenset(prose.stem(word) for word in prose.content_words(text))

@@ -93,13 +93,13 @@ class Calls(ABC):
 
         return stop
 
-    async def rows(self, namespace: str | None = None, batch: int = 2000) -> AsyncIterator[list[tuple[str, Row]]]:
+    async def rows(self, namespace: str | None = None, batch: int = 500) -> AsyncIterator[list[tuple[str, Row]]]:
         after, found = 0, list[tuple[str, Row]]()
         while found := await self._read(methodcaller("rows", namespace, after, batch)):
             yield found
             after = found[-1][1].chunk
 
-    async def vectors(self, encoder: str, batch: int = 5000) -> AsyncIterator[list[tuple[int, Vector]]]:
+    async def vectors(self, encoder: str, batch: int = 500) -> AsyncIterator[list[tuple[int, Vector]]]:
         after, found = 0, list[tuple[int, Vector]]()
         while found := await self._read(methodcaller("vectors", encoder, after, batch)):
             yield found
