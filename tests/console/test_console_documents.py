@@ -113,6 +113,7 @@ async def test_a_document_shows_its_passages_and_is_indexed_again(address, page)
     await page.get_by_label("Filter documents").fill("atlas")
     await page.get_by_role("link", name="Atlas", exact=True).click()
     await page.locator(".passages").get_by_text("A map of the sound.").wait_for()
+    assert await page.evaluate("document.activeElement.id") == "view"
     await page.get_by_role("button", name="Index again").click()
     await page.locator("#job").get_by_text("Atlas: 1 document indexed again").wait_for()
     await page.locator(".facts").get_by_text("2; those before it were replaced, and are not kept").wait_for()

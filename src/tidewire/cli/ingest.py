@@ -143,7 +143,7 @@ async def _look(source: Source, delivery: Delivery) -> None:
 
 
 def _add(total: Report, report: Report) -> None:
-    for name in ("files", "indexed", "unchanged", "removed", "chunks", "kept", "seconds"):
+    for name in ("files", "indexed", "unchanged", "removed", "left_out", "chunks", "kept", "seconds"):
         setattr(total, name, getattr(total, name) + getattr(report, name))
     total.skipped = [*total.skipped, *report.skipped]
     total.suspicious = [*total.suspicious, *report.suspicious]
@@ -176,11 +176,11 @@ def say(report: Report) -> None:
     """One line of what was done, and what could not be read."""
     click.echo(
         f"{report.indexed} files indexed ({report.chunks} passages), {report.unchanged} unchanged, {report.removed} removed, "
-        f"{len(report.skipped)} skipped, in {report.seconds:.1f} s"
+        f"{report.left_out} skipped, in {report.seconds:.1f} s"
     )
     for name, why in report.skipped[:SHOWN]:
         click.echo(f"  {name}: {why}", err=True)
-    if len(report.skipped) > SHOWN:
-        click.echo(f"  and {len(report.skipped) - SHOWN} more", err=True)
+    if report.left_out > SHOWN:
+        click.echo(f"  and {report.left_out - SHOWN} more", err=True)
     for name, phrase in report.suspicious[:SHOWN]:
         click.echo(f"  {name} speaks to a model: {phrase!r}; it is kept as data", err=True)

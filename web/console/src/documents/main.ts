@@ -159,7 +159,10 @@ function route(): void {
     title(view.kind === "source" ? shelfName(view.source) : "Documents");
     list.open(view.kind === "source" ? view.source : undefined);
   }
-  if (before !== JSON.stringify(view)) byId("scroll").scrollTop = 0;
+  if (before === JSON.stringify(view)) return;
+  byId("scroll").scrollTop = 0;
+  // The link that led here may be gone with the view it stood in: whoever reads by keyboard or ear goes on in the new one.
+  if (document.activeElement === document.body) place.focus({ preventScroll: true });
 }
 
 function named(text: string): string[] {
