@@ -42,6 +42,18 @@ async def test_a_model_of_a_plan_that_is_enforced_is_given_up_in_time_and_its_ho
         assert json.loads(raw)["error"]["code"] == "unknown_plan"
 
 
+async def test_a_route_keeps_the_first_token_of_a_plan_where_another_host_can(tmp_path):
+    plans = {"voice": UsePlan(models=["quick"], first_token_ms=1500, enforce=True)}
+    async with Upstream(silent) as late, Upstream(says("in time")) as other:
+        route = Plan(candidates=[Candidate(model="late/m"), Candidate(model="other/m")], choose="order")
+        hosts = {"late": late.url, "other": other.url}
+        async with serving(tmp_path, hosts=hosts, plans=plans, routes={"quick": route}) as served:
+            status, body = await asked(served, "quick")
+            assert (status, body["choices"][0]["message"]["content"]) == (200, "in time")
+            async with asyncio.timeout(5):
+                await late.calls[0].gone.wait()
+
+
 @pytest.mark.parametrize("durability", ["memory", "process"])
 async def test_what_the_first_words_take_to_a_reader_stands_in_the_waterfall(tmp_path, durability):
     async def slowly(call):
