@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tidewire.retrieval.ports import Document, Known, Receipt, Take
+from tidewire.retrieval.ports import Document, Known, Only, Receipt, Take
 
 
 class MemoryStore:
@@ -75,7 +75,14 @@ class MemoryStore:
         return {location: held[location][0] for location in locations if location in held}
 
     async def documents(
-        self, namespace: str, *, after: str = "", limit: int = 100, source: str | None = None, like: str = ""
+        self,
+        namespace: str,
+        *,
+        after: str = "",
+        limit: int = 100,
+        source: str | None = None,
+        like: str = "",
+        only: Only = "all",
     ) -> list[Known]:
         found = [k for k, _ in self.held.get(namespace, {}).values() if k.location > after]
         return sorted((k for k in found if source is None or k.source == source), key=lambda k: k.location)[:limit]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import httpx
 import pytest
@@ -118,6 +119,16 @@ async def test_a_document_shows_its_passages_and_is_indexed_again(address, page)
     await page.locator("#job").get_by_text("Atlas: 1 document indexed again").wait_for()
     await page.locator(".facts").get_by_text("2; those before it were replaced, and are not kept").wait_for()
     assert (await listed(address))["atlas"]["version"] == 2
+
+
+async def test_what_expires_soon_is_listed_by_itself(address, page):
+    await put(address, "tide-table", "Today's tides.", title="Tide table", expires=time.time() + 3600)
+    await page.get_by_role("link", name="Expire within a day").click()
+    await page.get_by_role("heading", name="Documents that expire within a day").wait_for()
+    await page.get_by_role("link", name="Tide table", exact=True).wait_for()
+    assert await page.locator("tbody tr").count() == 1
+    await page.get_by_role("link", name="Show all").click()
+    await page.locator("tbody tr").nth(1).wait_for()
 
 
 async def test_what_others_change_appears_by_itself_and_what_is_chosen_stays(address, page):

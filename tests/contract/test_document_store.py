@@ -224,6 +224,15 @@ async def test_what_there_is_is_counted_by_source_and_age(store):
     assert await store.shelves("nobody", NOW) == []
 
 
+async def test_those_that_wait_or_expire_are_listed_by_themselves(store):
+    await store.pending(ENCODER, 1)
+    await store.put("a", [doc("1", "x", "y"), doc("2", "z", expires=NOW + 60), doc("3", "w", expires=NOW + 9e6)])
+    await store.add_vectors(ENCODER, [(n, Vector(b"\x01" * 4, 0.5)) for n in (2, 3, 4)])
+    assert [one.location for one in await store.documents("a", only="pending")] == ["1"]
+    assert [one.location for one in await store.documents("a", only="expiring", like="2")] == ["2"]
+    assert [one.location for one in await store.documents("a", only="expiring", after="2")] == []
+
+
 async def test_the_chunks_of_a_document_are_listed_a_page_at_a_time(store):
     await store.pending(ENCODER, 1)
     await store.put("a", [doc("1", "x", "y", "z"), doc("2", "w")])

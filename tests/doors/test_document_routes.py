@@ -162,6 +162,7 @@ async def test_lines_are_taken_one_by_one_with_a_report_for_each(client: httpx.A
         ("PUT", f"/v1/documents/{'a' * 5000}", b"x", 400, "invalid_request"),
         ("PUT", "/v1/documents/a", b"x" * 200_000, 413, "body_too_large"),
         ("GET", "/v1/documents?limit=0", None, 400, "invalid_request"),
+        ("GET", "/v1/documents?only=some", None, 400, "invalid_request"),
         ("POST", "/v1/documents", b"{}\n" * 10_001, 400, "too_many_documents"),
         ("POST", "/v1/sources/none/webhook", b"{}", 404, "not_found"),
         ("PATCH", "/v1/documents/a", b"", 405, "method_not_allowed"),

@@ -6,7 +6,7 @@ The namespace is the caller's tenant; that of a webhook is the one its source ha
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Literal, Protocol, TypeVar, get_args
 
 import msgspec
 
@@ -14,6 +14,8 @@ from tidewire.core.errors import BadRequest, NotFound
 from tidewire.doors.call import Call, decoded
 
 T = TypeVar("T")
+Only = Literal["all", "pending", "expiring"]
+ONLY: Final[tuple[Only, ...]] = get_args(Only)
 PAGE: Final = 1000  # documents in one answer
 LINES: Final = 10_000  # of one body
 WAIT: Final = 10.0  # seconds that a caller waits for a document to be found, where it does not say
@@ -63,7 +65,10 @@ class Documents(Protocol):
 
     async def remove(self, namespace: str, location: str) -> Done: ...
 
-    async def page(self, namespace: str, *, after: str, limit: int, source: str | None, like: str) -> list[Any]: ...
+    async def page(
+        self, namespace: str, *, after: str, limit: int, source: str | None, like: str, only: Only
+    ) -> list[Any]:
+        """only: those that wait for vectors, or expire within a day."""
 
     async def one(self, namespace: str, name: str) -> Any | None:
         """By id, else by location; with its text."""
@@ -134,17 +139,21 @@ class DocumentRoutes:
         await call.json(found)
 
     async def list(self, call: Call) -> None:
-        """GET /v1/documents?after=&limit=&source=&like=: by location, a page at a time."""
+        """GET /v1/documents?after=&limit=&source=&like=&only=: by location, a page at a time."""
         limit = call.number("limit", 100)
         if not 1 <= limit <= PAGE:
             raise BadRequest(f"limit is {limit}; it may be 1 to {PAGE}", param="limit")
         asked = call.query
+        only = next((only for only in ONLY if only == asked.get("only", "all")), None)
+        if only is None:
+            raise BadRequest(f"only is {asked['only'][:40]!r}; it may be {', '.join(ONLY)}", param="only")
         found = await self._documents.page(
             call.tenant,
             after=asked.get("after", ""),
             limit=limit,
             source=asked.get("source"),
             like=asked.get("like", ""),
+            only=only,
         )
         await call.json({"documents": found, "after": found[-1].location if len(found) == limit else None})
 

@@ -152,6 +152,10 @@ class Vector(msgspec.Struct, frozen=True, gc=False):
 Take = Literal["changed", "all", "same"]
 
 
+# Which of the documents that are listed. pending: with chunks that wait for a vector. expiring: whose time is over within `AGES[0]`.
+Only = Literal["all", "pending", "expiring"]
+
+
 class Store(Protocol):
     """The truth: documents, chunks, vectors, changes. What it has acknowledged survives kill -9."""
 
@@ -184,7 +188,14 @@ class Store(Protocol):
         """Counts up with each change to the namespace's documents; 0 for one that was never written to."""
 
     async def documents(
-        self, namespace: str, *, after: str = "", limit: int = 100, source: str | None = None, like: str = ""
+        self,
+        namespace: str,
+        *,
+        after: str = "",
+        limit: int = 100,
+        source: str | None = None,
+        like: str = "",
+        only: Only = "all",
     ) -> list[Known]:
         """By location, those behind `after`. like: words that title, uri or location must hold."""
 
@@ -272,6 +283,9 @@ class Index(Protocol):
 
     async def dense(self, namespace: str, encoder: str, vector: bytes, limit: int, which: Filter) -> list[Scored]:
         """By cosine. vector: of this encoder, little-endian float32, of unit length. [] where no chunk has one of it yet."""
+
+    def embedded(self, namespace: str, encoder: str) -> bool:
+        """Whether it has vectors of this encoder there."""
 
     async def rarity(self, namespace: str, terms: Sequence[str]) -> dict[str, float]:
         """How much each word tells chunks apart: ln(1 + chunks / (1 + chunks that hold it))."""

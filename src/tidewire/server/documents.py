@@ -14,7 +14,7 @@ import msgspec
 
 from tidewire.core.errors import BadRequest, Conflict, NotFound
 from tidewire.core.meter import IntakeMeter
-from tidewire.doors.documents import Done, Given, Pushed
+from tidewire.doors.documents import Done, Given, Only, Pushed
 from tidewire.retrieval.intake import BATCH, Found, Intake, Report
 from tidewire.retrieval.ports import Document, Index, Known, Store
 from tidewire.retrieval.reading.dates import seconds
@@ -91,8 +91,10 @@ class Documents:
             self._intake.counted(source, "removed")
         return Done(receipt.location, receipt.status, seq=receipt.seq)
 
-    async def page(self, namespace: str, *, after: str, limit: int, source: str | None, like: str) -> list[Known]:
-        return await self._store.documents(namespace, after=after, limit=limit, source=source, like=like)
+    async def page(
+        self, namespace: str, *, after: str, limit: int, source: str | None, like: str, only: Only
+    ) -> list[Known]:
+        return await self._store.documents(namespace, after=after, limit=limit, source=source, like=like, only=only)
 
     async def one(self, namespace: str, name: str) -> dict[str, Any] | None:
         found = await self._store.document(namespace, name)

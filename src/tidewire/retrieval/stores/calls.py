@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from operator import methodcaller
 from typing import Any, TypeVar
 
-from tidewire.retrieval.ports import Change, Document, Known, Receipt, Row, Shelf, Take, Vector
+from tidewire.retrieval.ports import Change, Document, Known, Only, Receipt, Row, Shelf, Take, Vector
 
 T = TypeVar("T")
 
@@ -52,9 +52,19 @@ class Calls(ABC):
         return await self._read(lambda reading: reading.epoch(namespace))
 
     async def documents(
-        self, namespace: str, *, after: str = "", limit: int = 100, source: str | None = None, like: str = ""
+        self,
+        namespace: str,
+        *,
+        after: str = "",
+        limit: int = 100,
+        source: str | None = None,
+        like: str = "",
+        only: Only = "all",
     ) -> list[Known]:
-        return await self._read(lambda reading: reading.documents(namespace, after, limit, source, like))
+        now = self._clock()
+        return await self._read(
+            lambda reading: reading.documents(namespace, after, limit, source=source, like=like, only=only, now=now)
+        )
 
     async def count(self, namespace: str) -> tuple[int, int, int]:
         return await self._read(lambda reading: reading.count(namespace))

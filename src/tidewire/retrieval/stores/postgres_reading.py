@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import msgspec
 
-from tidewire.retrieval.ports import AGES, Change, Known, Row, Shelf, Vector
-from tidewire.retrieval.stores.sqlite_reading import known_of, row_of, shelf_of
+from tidewire.retrieval.ports import AGES, Change, Known, Only, Row, Shelf, Vector
+from tidewire.retrieval.stores.sqlite_reading import WAITS, known_of, row_of, shelf_of
 
 _KNOWN: Final = (
     "SELECT d.public, d.location, d.title, d.uri, d.source, d.kind, d.version, d.published, d.indexed, d.digest, d.size, d.chunks,"
@@ -41,8 +41,15 @@ class Reading:
     async def epoch(self, namespace: str) -> int:
         return int(await self._db.fetchval("SELECT epoch FROM namespaces WHERE name = $1", namespace) or 0)
 
-    async def documents(self, namespace: str, after: str, limit: int, source: str | None, like: str) -> list[Known]:
-        where, given = " AND d.location > $2", [namespace, after, limit]
+    async def documents(
+        self, namespace: str, after: str, limit: int, *, source: str | None, like: str, only: Only, now: float
+    ) -> list[Known]:
+        where, given = " AND d.location > $2", list[str | float]((namespace, after, limit))
+        if only == "expiring":
+            given.append(now + AGES[0])
+            where += f" AND d.expires <= ${len(given)}"
+        elif only == "pending":
+            where += f" AND {WAITS}"
         if source is not None:
             given.append(source)
             where += f" AND d.source = ${len(given)}"

@@ -9,9 +9,10 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from tidewire.retrieval.ports import AGES, Change, Known, Row, Shelf, Vector
+from tidewire.retrieval.ports import AGES, Change, Known, Only, Row, Shelf, Vector
 
 T = TypeVar("T")
+WAITS: Final = "EXISTS (SELECT 1 FROM waiting w JOIN chunks c ON c.id = w.chunk WHERE c.document = d.id)"
 FEW: Final = 500  # parameters of one statement
 
 _KNOWN: Final = (
@@ -42,8 +43,15 @@ class Reading:
         row = self._db.execute("SELECT epoch FROM namespaces WHERE name = ?", (namespace,)).fetchone()
         return int(row[0]) if row is not None else 0
 
-    def documents(self, namespace: str, after: str, limit: int, source: str | None, like: str) -> list[Known]:
-        where, given = " AND d.location > ?", [namespace, after]
+    def documents(
+        self, namespace: str, after: str, limit: int, *, source: str | None, like: str, only: Only, now: float
+    ) -> list[Known]:
+        where, given = " AND d.location > ?", list[str | float]((namespace, after))
+        if only == "expiring":
+            where += " AND d.expires <= ?"
+            given.append(now + AGES[0])
+        elif only == "pending":
+            where += f" AND {WAITS}"
         if source is not None:
             where += " AND d.source = ?"
             given.append(source)

@@ -151,6 +151,8 @@ export interface Done {
   visible?: boolean;
 }
 
+export type Only = "all" | "pending" | "expiring";
+
 export interface Wanted {
   documents?: string[];
   source?: string;
@@ -163,11 +165,12 @@ export async function look(): Promise<Look> {
   return (await ask("/v1/library")) as Look;
 }
 
-export async function list(asked: { after?: string; limit: number; source?: string | undefined; like?: string }): Promise<{ documents: Known[]; after: string | null }> {
+export async function list(asked: { after?: string; limit: number; source?: string | undefined; like?: string; only?: Only }): Promise<{ documents: Known[]; after: string | null }> {
   const query = new URLSearchParams({ limit: String(asked.limit) });
   if (asked.after) query.set("after", asked.after);
   if (asked.source !== undefined) query.set("source", asked.source);
   if (asked.like) query.set("like", asked.like);
+  if (asked.only) query.set("only", asked.only);
   return (await ask(`/v1/documents?${query}`)) as { documents: Known[]; after: string | null };
 }
 

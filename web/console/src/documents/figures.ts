@@ -6,6 +6,14 @@ import type { Look } from "./api.ts";
 
 const AGES = ["a day", "a week", "a month", "a year", "older"];
 
+/** What each counts, and where it is listed. */
+const NAMES: [string, string][] = [
+  ["Documents", ""],
+  ["Passages", ""],
+  ["Wait for vectors", "#/?only=pending"],
+  ["Expire within a day", "#/?only=expiring"],
+];
+
 export class Figures {
   readonly root = h("section", { class: "stock", "aria-label": "What is indexed" });
   private readonly boxes = new Map<string, HTMLElement>();
@@ -15,8 +23,8 @@ export class Figures {
 
   constructor() {
     const list = h("dl", {});
-    for (const name of ["Documents", "Passages", "Wait for vectors", "Expire within a day"]) {
-      const box = h("div", {}, h("dt", {}, name), h("dd"));
+    for (const [name, href] of NAMES) {
+      const box = h("div", {}, h("dt", {}, href ? h("a", { href }, name) : name), h("dd"));
       this.boxes.set(name, box);
       list.append(box);
     }

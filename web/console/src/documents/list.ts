@@ -4,13 +4,14 @@ import { h, setText } from "../dom.ts";
 import { advice, infoOf, sentence } from "../errors.ts";
 import { count } from "../format.ts";
 import { icon } from "../icons.ts";
-import { type Known, list } from "./api.ts";
+import { type Known, type Only, list } from "./api.ts";
 import { Keyed } from "./keyed.ts";
 import { moment } from "./moments.ts";
 import { tags } from "./words.ts";
 
 const PAGE = 50;
 const MOST = 1000; // the server's, of one answer
+const HEADS: Record<Only, string> = { all: "Documents", pending: "Documents that wait for vectors", expiring: "Documents that expire within a day" };
 const PAUSE = 200; // ms after the last key of a filter
 
 export interface Actions {
@@ -21,6 +22,8 @@ export interface Actions {
 export class List {
   readonly root = h("section", { class: "documents", "aria-label": "Documents" });
   private readonly filter = h("input", { type: "search", placeholder: "Filter by words of title or place", "aria-label": "Filter documents", autocomplete: "off", oninput: () => this.soon() });
+  private readonly head = h("h2");
+  private readonly whole = h("a", { href: "#/", class: "quiet small" }, "Show all");
   private readonly body = h("tbody");
   private readonly rows: Keyed<Known>;
   private readonly note = h("p", { class: "hint" });
@@ -31,6 +34,7 @@ export class List {
   private readonly chosen = new Set<string>();
   private documents: Known[] = [];
   private source: string | undefined;
+  private only: Only = "all";
   private timer: ReturnType<typeof setTimeout> | undefined;
   private asked = 0;
 
@@ -45,18 +49,21 @@ export class List {
       h("button", { type: "button", class: "plain small danger", onclick: () => void this.act("remove") }, icon("bin"), "Delete"),
       h("button", { type: "button", class: "quiet small", onclick: () => this.clear() }, "Cancel"),
     );
-    this.root.append(h("div", { class: "section-head" }, h("h2", {}, "Documents"), this.filter), h("table", {}, h("thead", {}, head), this.body), this.note, this.more, this.bar);
+    this.root.append(h("div", { class: "section-head" }, this.head, this.whole, this.filter), h("table", {}, h("thead", {}, head), this.body), this.note, this.more, this.bar);
   }
 
-  /** Another source's documents, from the first on. */
-  open(source: string | undefined): void {
-    if (source !== this.source) {
+  /** Another source's documents, or others of them, from the first on. */
+  open(source: string | undefined, only: Only = "all"): void {
+    if (source !== this.source || only !== this.only) {
       this.filter.value = "";
       this.clear();
       this.rows.show([]);
       this.documents = [];
     }
     this.source = source;
+    this.only = only;
+    setText(this.head, HEADS[only]);
+    this.whole.hidden = only === "all";
     void this.load(PAGE);
   }
 
@@ -83,11 +90,11 @@ export class List {
     const mine = ++this.asked;
     const like = this.filter.value.trim();
     try {
-      const found = await list({ limit: Math.min(MOST, limit), source: this.source, like });
+      const found = await list({ limit: Math.min(MOST, limit), source: this.source, like, only: this.only });
       if (mine !== this.asked) return;
       this.documents = found.documents;
       while (found.after !== null && this.documents.length < limit) {
-        const rest = await list({ limit: Math.min(MOST, limit - this.documents.length), source: this.source, like, after: found.after });
+        const rest = await list({ limit: Math.min(MOST, limit - this.documents.length), source: this.source, like, only: this.only, after: found.after });
         if (mine !== this.asked) return;
         this.documents = [...this.documents, ...rest.documents];
         found.after = rest.after;
@@ -104,7 +111,7 @@ export class List {
     for (const id of this.chosen) if (!this.documents.some((one) => one.id === id)) this.chosen.delete(id);
     this.rows.show(this.documents);
     this.more.hidden = !more;
-    const none = like ? `No document has “${like}” in its title or place. To find words inside documents, search above.` : "No documents here yet.";
+    const none = this.only !== "all" ? "None now." : like ? `No document has “${like}” in its title or place. To find words inside documents, search above.` : "No documents here yet.";
     setText(this.note, this.documents.length ? (more ? `The first ${count(this.documents.length, "document")}, by place.` : "") : none);
     this.dress();
   }

@@ -31,10 +31,10 @@ const CALM = 3000;
 
 for (const place of document.querySelectorAll<HTMLElement>("[data-icon]")) place.prepend(icon(place.dataset["icon"] as IconName));
 
-type View = { kind: "all" } | { kind: "source"; source: string } | { kind: "document"; id: string } | { kind: "search"; query: string };
+type View = { kind: "all"; only: api.Only } | { kind: "source"; source: string } | { kind: "document"; id: string } | { kind: "search"; query: string };
 
 let known: api.Look | undefined;
-let view: View = { kind: "all" };
+let view: View = { kind: "all", only: "all" };
 let seen = ""; // of what the lists show
 let timer: ReturnType<typeof setTimeout> | undefined;
 let looks = 0;
@@ -140,7 +140,7 @@ function route(): void {
   if (path.startsWith("source/")) view = { kind: "source", source: decodeURIComponent(path.slice(7)) };
   else if (path.startsWith("d/")) view = { kind: "document", id: decodeURIComponent(path.slice(2)) };
   else if (path === "search" && asked.get("q")) view = { kind: "search", query: asked.get("q") ?? "" };
-  else view = { kind: "all" };
+  else view = { kind: "all", only: asked.get("only") === "pending" ? "pending" : asked.get("only") === "expiring" ? "expiring" : "all" };
   drawers.closeAll();
   arrange(known);
   if (known) show(known);
@@ -157,7 +157,8 @@ function route(): void {
   } else {
     if (document.activeElement !== field) field.value = "";
     title(view.kind === "source" ? shelfName(view.source) : "Documents");
-    list.open(view.kind === "source" ? view.source : undefined);
+    if (view.kind === "source") list.open(view.source);
+    else list.open(undefined, view.only);
   }
   if (before === JSON.stringify(view)) return;
   byId("scroll").scrollTop = 0;
