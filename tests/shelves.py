@@ -62,10 +62,10 @@ class Shelves:
             and (not readers or not groups.isdisjoint(readers))
         }
 
-    async def change(self) -> None:
-        """Something happens to a document, and has been acknowledged when this returns; or the clock is set."""
+    async def change(self, tenant: str = "") -> None:
+        """Something happens to a document, and has been acknowledged when this returns; or the clock is set. tenant: "" for any."""
         rng = self.rng
-        tenant, name = rng.choice(TENANTS), rng.choice(NAMES)
+        tenant, name = tenant or rng.choice(TENANTS), rng.choice(NAMES)
         what = rng.choices(["put", "remove", "sweep", "pass", "jump"], [5, 2, 1, 4, 1])[0]
         if what == "put":
             expires = rng.choice([None, None, self.now + 3.0, self.now + 12.0])

@@ -16,6 +16,7 @@ from tidewire.cache.flight import Flights, Shared
 from tidewire.cache.identity import Basis, key
 from tidewire.cache.shelf import MemoryShelf, Shelf
 from tidewire.core.events import Delta, Finish, PartEnded, PartStarted
+from tidewire.core.request import Retrieval
 from tidewire.providers.extractive import Extractive
 from tidewire.retrieval.corpus import Corpus
 from tidewire.retrieval.grounding import Grounded, Terms
@@ -23,8 +24,8 @@ from tidewire.retrieval.recent import Recent
 from tidewire.retrieval.watch import Watch
 from workshop import Acts, question
 
-TERMS = Terms(within=60.0, secret=b"the same after a restart")
-NOBODY = frozenset[str]()
+STAFF = frozenset({"staff"})
+TERMS = Terms(within=60.0, groups=STAFF, secret=b"the same after a restart")
 
 
 class House:
@@ -60,7 +61,7 @@ class House:
         finder = Recent(shelves.search, 30.0, limit, clock)
         watch = Watch(shelves.index, clock)
         self.given = Grounded(around(Acts(self.says), "given"), finder, watch, TERMS, clock=clock)
-        self.quotes = around(Extractive(Corpus(finder, shelves.index, watch), interval=0.0005), "quotes")
+        self.quotes = around(Extractive(Corpus(finder, shelves.index, watch, STAFF), interval=0.0005), "quotes")
 
     async def says(self, request: Any, sink: Any) -> None:
         """What it was given, and a marker. It takes its time, so that others come meanwhile."""
@@ -70,12 +71,13 @@ class House:
         told = " ".join(sorted(marks(request.messages[-1].text)))
         sink.feed([Delta(part=0, text=f"{told} [1]"), PartEnded(part=0), Finish(reason="stop")])
 
-    async def ask(self, provider: Any, tenant: str, word: str) -> str:
+    async def ask(self, provider: Any, tenant: str, word: str, groups: frozenset[str] = STAFF) -> str:
         """What is said, looked at by what its caller may be told from the moment of the asking on: one change happens meanwhile, at most."""
-        may = self.shelves.readable(tenant, NOBODY)
+        may = self.shelves.readable(tenant, groups)
         cup = Cup()
-        await provider.answer(question(f"What of the {word}?", tenant=tenant), cup)
-        assert marks(cup.text) <= may | self.shelves.readable(tenant, NOBODY)
+        rights = Retrieval(groups=sorted(groups))
+        await provider.answer(question(f"What of the {word}?", tenant=tenant, retrieval=rights), cup)
+        assert marks(cup.text) <= may | self.shelves.readable(tenant, groups)
         return cup.text
 
 
@@ -86,24 +88,24 @@ async def test_nothing_is_said_that_a_search_would_not_find_now(seed: int, kept:
         house = House(shelves, tmp_path, kept)
         rng, quoted, compared = shelves.rng, 0, 0
         for _ in range(150):
-            tenant, word = rng.choice(TENANTS[:2]), rng.choice(WORDS[:3])
+            asked = rng.choice(TENANTS[:2]), rng.choice(WORDS[:2]), rng.choice([STAFF, frozenset[str]()])
             what = rng.choices(["change", "given", "quotes", "meanwhile", "restart"], [6, 8, 3, 3, 0.3])[0]
             if what == "change":
                 await shelves.change()
             elif what == "given":
-                said = await house.ask(house.given, tenant, word)
-                plain = await house.ask(house.plain, tenant, word)
+                said = await house.ask(house.given, *asked)
+                plain = await house.ask(house.plain, *asked)
                 if not shelves.behind:
                     assert said == plain
                     compared += 1
             elif what == "quotes":
-                quoted += bool(marks(await house.ask(house.quotes, tenant, word)))
+                quoted += bool(marks(await house.ask(house.quotes, *asked)))
             elif what == "meanwhile":
                 provider = rng.choice([house.given, house.quotes])
-                first = asyncio.ensure_future(house.ask(provider, tenant, word))
+                first = asyncio.ensure_future(house.ask(provider, *asked))
                 await asyncio.sleep(rng.choice([0.0, 0.003]))
-                await shelves.change()
-                await house.ask(provider, tenant, word)
+                await shelves.change(asked[0])
+                await house.ask(provider, *asked)
                 await first
             else:
                 await house.shelf.close()
