@@ -89,6 +89,8 @@ def test_other_attempts_notices_and_ends_are_told(painted):
 
 def test_a_source_is_listed_once():
     assert sources([cited("a", "A", "a.md"), cited("b", "B"), cited("a", "A", "a.md")]) == ["A (a.md)", "B (b)"]
+    since = {"a": "superseded", "c": "deleted since"}
+    assert sources([cited("a", "A", "a.md"), cited("b", "B")], since) == ["A (a.md) (superseded)", "B (b)"]
 
 
 def test_the_waterfall_starts_where_the_time_did():

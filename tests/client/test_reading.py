@@ -7,7 +7,20 @@ from hypothesis import strategies as st
 from tidewire.client.calls import ConnectionLost, from_info, refusal
 from tidewire.client.reading import Reading
 from tidewire.core.errors import Conflict, Expired, Overloaded, TidewireError, Unauthorized, UnknownModel
-from tidewire.core.events import Citation, Closed, Delta, Edit, ErrorInfo, Event, Opened, PartEnded, PartStarted, encode
+from tidewire.core.events import (
+    Citation,
+    Closed,
+    Delta,
+    Edit,
+    ErrorInfo,
+    Event,
+    Opened,
+    PartEnded,
+    PartStarted,
+    Retrieved,
+    Superseded,
+    encode,
+)
 from tidewire.core.sse import comment, frame
 
 
@@ -53,6 +66,15 @@ def test_an_answer_is_read_to_its_end():
     assert (reading.ended, reading.broken, reading.cursor) == (True, False, 8)
     assert (reading.text, reading.thinking, reading.citations[0].source) == ("Grüße, Welt", "hm ", "a.md")
     assert (reading.opened, reading.closed) == (EVENTS[0], EVENTS[-1])
+
+
+def test_what_an_answer_was_given_and_what_became_of_it_is_kept():
+    told = Retrieved(namespace="acme", epoch=2, passages=[], ms=1.0)
+    gone = Superseded(document="d1", version=1, chunks=[4], deleted=True)
+    reading = Reading("s", b"{}")
+    reading.accepted(200)
+    reading.feed(wire(numbered(opened(), told, gone)))
+    assert (reading.retrieved, reading.superseded) == (told, [gone])
 
 
 @given(st.lists(st.integers(1, 60), max_size=40), st.lists(st.integers(0, 8), max_size=6))

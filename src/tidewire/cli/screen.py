@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Final
 
 import click
@@ -20,6 +21,7 @@ from tidewire.core.events import (
     PartEnded,
     PartStarted,
     Progress,
+    Superseded,
     edit,
 )
 
@@ -46,6 +48,7 @@ class Screen:
         self._texts: dict[int, list[str]] = {}
         self._edited: set[int] = set()
         self._citations: list[Citation] = []
+        self._superseded: dict[str, str] = {}  # documents that changed meanwhile
         self._live = sys.stderr.isatty()
         self._status = False  # a line that the next output wipes
         self._fresh = True  # standard output is at the beginning of a line
@@ -85,6 +88,8 @@ class Screen:
                 self.remark(f"attempt {n}, at {provider} ({reason})")
             case Citation():
                 self._citations.append(event)
+            case Superseded(document=document, deleted=deleted):
+                self._superseded[document] = "deleted since" if deleted else "superseded"
             case Blob(part=part, data=data, partial=False):
                 self.remark(f"{self._kinds.get(part, 'bytes')}: {len(data):,} bytes, which the console shows")
             case Notice(message=message):
@@ -139,7 +144,7 @@ class Screen:
         self._wipe()
         self._stop_thinking()
         self.line()
-        for n, line in enumerate(sources(self._citations), 1):
+        for n, line in enumerate(sources(self._citations, self._superseded), 1):
             click.echo(f"{'' if n > 1 else chr(10)}[{n}] {line}")
         if closed.error is not None:
             click.secho(f"failed: {harmless(closed.error.message)}", err=True, fg="red")
@@ -152,14 +157,14 @@ class Screen:
                 click.secho(line, err=True, dim=True)
 
 
-def sources(citations: Iterable[Citation]) -> list[str]:
-    """One line for each source, in the order in which they are first used."""
+def sources(citations: Iterable[Citation], since: Mapping[str, str] = MappingProxyType({})) -> list[str]:
+    """One line for each source, in the order in which they are first used. since: what became of some while the answer was written."""
     lines: dict[str, str] = {}
     for citation in citations:
         place = citation.uri or citation.source
         title = harmless(citation.title)
         lines.setdefault(citation.source, title if place == title else f"{title} ({harmless(place)})")
-    return list(lines.values())
+    return [f"{line} ({since[source]})" if source in since else line for source, line in lines.items()]
 
 
 def figures(closed: Closed) -> list[str]:

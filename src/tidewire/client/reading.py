@@ -15,7 +15,19 @@ import msgspec
 
 from tidewire.client.calls import Call, ConnectionLost, refusal
 from tidewire.core.errors import Conflict
-from tidewire.core.events import AnyEvent, Citation, Closed, Delta, Edit, Opened, PartStarted, decode, edit
+from tidewire.core.events import (
+    AnyEvent,
+    Citation,
+    Closed,
+    Delta,
+    Edit,
+    Opened,
+    PartStarted,
+    Retrieved,
+    Superseded,
+    decode,
+    edit,
+)
 from tidewire.core.sse import Frames
 
 TRIES: Final = 8  # without one new event between them; about 45 s with the server's usual retry of 1 s
@@ -31,7 +43,8 @@ class Reading:
     """What has been read of a stream, and what to do next.
 
     body: of the POST that starts it; None to follow one that exists. after: the last event already dealt with.
-    text, thinking, citations, opened, closed: of what was read here, edits made.
+    text, thinking, citations, opened, closed: of what was read here, edits made. retrieved: the last search of the tenant's
+    documents; superseded: those of them that have changed or gone since.
     """
 
     def __init__(
@@ -48,6 +61,8 @@ class Reading:
         self.opened: Opened | None = None
         self.closed: Closed | None = None
         self.citations: list[Citation] = []
+        self.retrieved: Retrieved | None = None
+        self.superseded: list[Superseded] = []
         self.ended = False
         self.broken = False
         self._begun = False
@@ -156,6 +171,10 @@ class Reading:
                     edit(self._texts[part], event)
             case Citation():
                 self.citations.append(event)
+            case Retrieved():
+                self.retrieved = event
+            case Superseded():
+                self.superseded.append(event)
             case Opened():
                 self.opened = event
             case Closed():

@@ -1,6 +1,6 @@
 // An answer as it stands: what the events so far add up to. Pure; unknown types and fields are ignored.
 
-import type { Attempt, Citation, Closed, Notice, Opened, PartKind, Progress, StreamEvent, Usage } from "./protocol.ts";
+import type { Attempt, Citation, Closed, Notice, Opened, PartKind, Progress, Retrieved, StreamEvent, Superseded, Usage } from "./protocol.ts";
 
 export interface Part {
   readonly number: number;
@@ -27,6 +27,9 @@ export interface Answer {
   readonly progress: readonly Progress[];
   readonly parts: readonly Part[];
   readonly citations: readonly Citation[];
+  /** The last search of the tenant's documents, and what of them has changed or gone since. */
+  readonly retrieved: Retrieved | undefined;
+  readonly superseded: readonly Superseded[];
   readonly usage: Usage | undefined;
   readonly notices: readonly Notice[];
   readonly closed: Closed | undefined;
@@ -42,6 +45,8 @@ export const EMPTY: Answer = {
   progress: [],
   parts: [],
   citations: [],
+  retrieved: undefined,
+  superseded: [],
   usage: undefined,
   notices: [],
   closed: undefined,
@@ -108,6 +113,12 @@ export function fold(answer: Answer, events: readonly StreamEvent[]): Answer {
       case "citation":
         next.citations = add(next.citations, event);
         break;
+      case "retrieved":
+        next.retrieved = event;
+        break;
+      case "superseded":
+        next.superseded = add(next.superseded, event);
+        break;
       case "usage":
         next.usage = event;
         break;
@@ -154,15 +165,18 @@ export interface Sourced {
   readonly uri: string | undefined;
   readonly age: number | undefined;
   readonly passages: readonly string[];
+  /** What became of it while the answer was written; undefined: nothing. */
+  readonly superseded: "changed" | "deleted" | undefined;
 }
 
 /** The sources in order of their first citation: citations of the same place share a number. */
 export function sourcesOf(answer: Answer): Sourced[] {
   const found = new Map<string, Sourced & { passages: string[] }>();
+  const since = new Map(answer.superseded.map((one) => [one.document, one.deleted ? "deleted" : "changed"] as const));
   for (const { source, title, uri, age, passage } of answer.citations) {
     const key = sourceKey({ source, uri });
     const known = found.get(key);
-    if (!known) found.set(key, { number: found.size + 1, source, title, uri, age, passages: [passage] });
+    if (!known) found.set(key, { number: found.size + 1, source, title, uri, age, passages: [passage], superseded: since.get(source) });
     else if (!known.passages.includes(passage)) known.passages.push(passage);
   }
   return [...found.values()];

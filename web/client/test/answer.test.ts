@@ -82,6 +82,21 @@ test("citations of one source share a number and keep their passages once", () =
   ]);
 });
 
+test("a source that changed or went while the answer was written says so", () => {
+  const answer = fold(EMPTY, [
+    ...EVENTS,
+    { type: "retrieved", seq: 90, at: 9, namespace: "acme", epoch: 3, passages: [], ms: 2 },
+    { type: "superseded", seq: 91, at: 9, document: "a.md", version: 1, chunks: [4] },
+    { type: "superseded", seq: 92, at: 9, document: "c.md", version: 1, chunks: [5], deleted: true },
+  ]);
+  assert.deepEqual(sourcesOf(answer).map(({ source, superseded }) => [source, superseded]), [
+    ["a.md", "changed"],
+    ["b.md", undefined],
+  ]);
+  assert.equal(answer.retrieved?.epoch, 3);
+  assert.equal(answer.superseded.length, 2);
+});
+
 test("waits double up to the limit and are spread over their upper half", () => {
   assert.deepEqual([1, 2, 3, 4, 5, 99].map((n) => backoff(n, 1000, 10_000, () => 1)), [1000, 2000, 4000, 8000, 10_000, 10_000]);
   assert.equal(backoff(2, 1000, 10_000, () => 0), 1000);

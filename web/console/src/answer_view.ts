@@ -40,7 +40,7 @@ export class AnswerView {
   });
   private readonly parts = new Map<number, PartView>();
   private numbers = new Map<string, number>();
-  private counted = 0;
+  private counted = "";
   private figuresAt = Number.NEGATIVE_INFINITY;
   private noticed = 0;
   private finished = false;
@@ -67,7 +67,8 @@ export class AnswerView {
     const { answer } = turn;
     this.root.classList.toggle("running", turn.running);
     this.root.setAttribute("aria-busy", String(turn.running));
-    if (answer.citations.length !== this.counted) this.count();
+    const counted = `${answer.citations.length} ${answer.superseded.length}`;
+    if (answer.citations.length && counted !== this.counted) this.count(counted);
     const ended = answer.closed !== undefined;
     for (const part of answer.parts) this.part(part, ended);
     this.showSteps();
@@ -84,9 +85,8 @@ export class AnswerView {
     if (final) this.finish();
   }
 
-  private count(): void {
-    const { citations } = this.turn.answer;
-    this.counted = citations.length;
+  private count(counted: string): void {
+    this.counted = counted;
     const sources = sourcesOf(this.turn.answer);
     this.numbers = new Map(sources.map((source) => [sourceKey(source), source.number]));
     this.sources.hidden = false;
@@ -99,11 +99,13 @@ export class AnswerView {
   private source(source: Sourced): HTMLElement {
     const uri = safeUrl(source.uri);
     const told = [source.uri && !uri ? source.uri : undefined, source.age === undefined ? undefined : `changed ${age(source.age)} ago`];
+    const since = source.superseded && (source.superseded === "deleted" ? "deleted since" : "superseded");
     const summary = h(
       "summary",
       {},
       h("span", { class: "mark" }, String(source.number)),
       h("span", { class: "title" }, source.title || source.source),
+      since && h("span", { class: "since", title: `The document was ${source.superseded} while this answer was being written.` }, since),
       h("span", { class: "where" }, told.filter(Boolean).join(" · ") || source.source),
     );
     const passages = source.passages.map((passage) => h("blockquote", {}, passage));

@@ -115,6 +115,10 @@ function about(event: StreamEvent): string {
       return `#${event.part}`;
     case "citation":
       return `${event.start}–${event.end} ${event.title}`;
+    case "retrieved":
+      return `${event.passages.length} of ${event.namespace} at ${event.epoch}, ${event.ms} ms${event.cached ? ", from the cache" : ""}`;
+    case "superseded":
+      return `${event.document} ${event.deleted ? "is gone" : `has a version after ${event.version}`}`;
     case "usage":
       return `${event.output ?? 0} out, by ${event.counted_by}`;
     case "notice":
