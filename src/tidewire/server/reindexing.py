@@ -28,7 +28,7 @@ NAMED: Final = 50  # failures that a job names
 
 
 class Job(msgspec.Struct):
-    """what: everything, a source's name, a document's location, or how many. done: of about `total` documents, as they were counted
+    """what: everything, a source's name, a document's title, or how many documents. done: of about `total` documents, as they were counted
     at its beginning. failed: what was left as it was, and why. began, ended: Unix seconds.
     """
 

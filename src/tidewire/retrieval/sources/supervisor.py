@@ -85,10 +85,13 @@ class Supervisor:
         watched, state = self._sources[name], self.states[name]
         async with self._turns[name]:
             delivery = Delivery(self._intake, watched.namespace, name, watched.ttl, again=again)
-            state.status, state.report = "running", delivery.report
+            report = delivery.report
+            state.status, state.report = "running", report
             try:
-                await watched.source.run(delivery)
-                await delivery.flush()
+                try:
+                    await watched.source.run(delivery)
+                finally:
+                    await delivery.end()  # what it brought before it failed goes in
                 state.error, state.failures, state.last = "", 0, time.time()
             except TidewireError as error:
                 self._failed(state, error)
@@ -100,7 +103,6 @@ class Supervisor:
                 raise wrong from None
             finally:
                 state.status = "failing" if state.failures else "waiting"
-                report = await delivery.end()
                 report.skipped = report.skipped[:SHOWN]
                 if report.indexed or report.removed:
                     self._found(watched.namespace)

@@ -1,0 +1,76 @@
+"""Sources kept running: one pass at a time, failures that end nothing, everything read anew where that is asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from storing import MemoryStore
+from tidewire.core.errors import InternalError, NotFound
+from tidewire.retrieval.intake import Intake
+from tidewire.retrieval.reading.reader import Reader
+from tidewire.retrieval.sources.folder import Folder
+from tidewire.retrieval.sources.supervisor import Supervisor, Watched
+
+
+@pytest.fixture
+async def reader():
+    made = Reader()
+    yield made
+    await made.close()
+
+
+def supervisor(reader: Reader, store: MemoryStore, folder: Path) -> Supervisor:
+    source = Watched(Folder(folder), "acme", 60.0, kind="folder", place=str(folder))
+    return Supervisor(Intake(store, reader), {"docs": source})  # type: ignore[arg-type]
+
+
+def versions(store: MemoryStore) -> list[int]:
+    return [known.version for known, _ in store.held["acme"].values()]
+
+
+async def test_what_has_not_changed_is_stored_anew_only_where_that_is_asked_for(reader: Reader, tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("# Alpha")
+    (tmp_path / "b.md").write_text("# Beta")
+    store = MemoryStore()
+    docs = supervisor(reader, store, tmp_path)
+    await docs.once("docs")
+    assert (await docs.once("docs")).unchanged == 2
+    report = await docs.once("docs", again=True)
+    assert (report.indexed, report.unchanged, versions(store)) == (2, 0, [2, 2])
+
+
+async def test_two_passes_of_one_source_follow_each_other(reader: Reader, tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("# Alpha")
+    docs = supervisor(reader, MemoryStore(), tmp_path)
+    first, second = await asyncio.gather(docs.once("docs"), docs.once("docs"))
+    assert (first.indexed, second.unchanged) == (1, 1)
+
+
+async def test_a_defect_costs_its_pass_only_and_the_state_says_so(reader: Reader, tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("# Alpha")
+    store = MemoryStore()
+    docs = supervisor(reader, store, tmp_path)
+    store.broken = OSError("a defect")
+    with pytest.raises(InternalError, match="its log says what"):
+        await docs.once("docs")
+    state = docs.states["docs"]
+    assert (state.status, state.failures, state.last) == ("failing", 1, None)
+    assert (await docs.once("docs")).indexed == 1
+    assert (state.status, state.failures, state.error) == ("waiting", 0, "")
+    assert state.last is not None
+
+
+async def test_a_source_that_is_gone_is_looked_for_again_later(reader: Reader, tmp_path: Path) -> None:
+    docs = supervisor(reader, MemoryStore(), tmp_path / "nowhere")
+    with pytest.raises(NotFound):
+        await docs.once("docs")
+    docs.start()
+    async with asyncio.timeout(10):
+        while (when := docs.states["docs"].next) is None:
+            await asyncio.sleep(0)
+    await docs.close()
+    assert when > 0
+    assert (docs.states["docs"].kind, docs.states["docs"].failures) == ("folder", 2)
