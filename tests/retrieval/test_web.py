@@ -25,9 +25,9 @@ async def web() -> AsyncIterator[Web]:
     await web.close()
 
 
-async def bring(store: MemoryStore, source: Source) -> Report:
+async def bring(store: MemoryStore, source: Source, *, again: bool = False) -> Report:
     reader = Reader()
-    delivery = Delivery(Intake(store, reader), "acme", "news")
+    delivery = Delivery(Intake(store, reader), "acme", "news", again=again)
     try:
         await source.run(delivery)
     finally:
@@ -58,6 +58,16 @@ async def test_a_page_is_asked_for_again_only_where_it_changed(web: Web) -> None
         assert (host.calls[1].headers["if-none-match"], host.calls[1].headers["if-modified-since"]) == ('"1"', day)
         assert (await bring(store, source)).indexed == 1
         assert "one" in store.held["acme"][url][1].text
+
+
+async def test_a_page_that_is_to_be_read_anew_is_asked_for_whole(web: Web) -> None:
+    store = MemoryStore()
+    page = answers(PAGE, etag='"1"')
+    async with Upstream(page, page) as host:
+        source = Pages(web, [f"{host.url}/tides"])
+        await bring(store, source)
+        assert (await bring(store, source, again=True)).indexed == 1
+        assert "if-none-match" not in host.calls[1].headers
 
 
 async def test_a_page_that_is_gone_is_taken_out_and_one_that_fails_is_kept(web: Web) -> None:
