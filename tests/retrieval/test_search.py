@@ -25,6 +25,9 @@ class PlayedIndex:
     def epoch(self, namespace: str) -> int:
         return 7
 
+    def embedded(self, namespace: str, encoder: str) -> bool:
+        return True
+
     async def lexical(self, namespace: str, query: str, limit: int, which: Filter) -> list[Scored]:
         return self._words
 

@@ -8,7 +8,7 @@ from tidewire.cli.checks import embedding
 from tidewire.core.errors import SettingsError
 from tidewire.embedding import minilm_files
 from tidewire.server import encoders
-from tidewire.server.embedding_settings import Embedding
+from tidewire.server.embedding_settings import Embedding, Former
 from tidewire.server.settings import Settings
 from tidewire.telemetry.encoders import EncoderMetrics
 
@@ -58,3 +58,15 @@ def test_a_hosted_encoder_needs_its_key_unless_it_is_a_host_of_ones_own(monkeypa
         assert encoder.name == name
     with pytest.raises(SettingsError, match="must be an http"):
         built(kind="openai", base_url="ftp://x")
+
+
+def test_the_encoder_before_this_one_is_the_local_model_or_the_one_that_is_named(monkeypatch, bare):
+    mine = {"kind": "openai", "base_url": "http://127.0.0.1:1/v1", "model": "m"}
+    assert built(**mine).former is None, "no local model is installed"
+    before = Former(kind="openai", base_url="http://127.0.0.1:1/v1", model="old", dimensions=64)
+    former = built(**mine, former=before).former
+    assert former is not None
+    assert former.name == "openai/old@64"
+    assert built(**mine, former=Former(kind="none")).former is None
+    with pytest.raises(SettingsError, match="it names what was used before"):
+        built(**mine, former=Former(kind="openai", base_url="http://127.0.0.1:1/v1", model="m"))

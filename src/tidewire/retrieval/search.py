@@ -100,7 +100,10 @@ class Terms(msgspec.Struct, frozen=True):
 
 
 class Search:
-    """clock: Unix seconds. encoder, reranker: None: words alone; the order as fused."""
+    """clock: Unix seconds. encoder, reranker: None: words alone; the order as fused.
+
+    former: made the vectors that there are until the encoder has made its own; asked, too, as long as any are left.
+    """
 
     def __init__(
         self,
@@ -108,6 +111,7 @@ class Search:
         index: Index,
         *,
         encoder: Encoder | None = None,
+        former: Encoder | None = None,
         reranker: Bounded | None = None,
         terms: Terms = Terms(),  # noqa: B008 - frozen
         clock: Callable[[], float] = time.time,
@@ -115,6 +119,7 @@ class Search:
         self.store = store
         self.index = index
         self.encoder = encoder
+        self.former = former
         self.terms = terms
         self.reranker = reranker
         self._clock = clock
@@ -149,7 +154,7 @@ class Search:
         zero = newest([(score, row.published) for row, score in fit], now) if fresh else now
         found = []
         for row, score in fit:
-            aged, lift = factor(recency, row.published, zero), features.lift(words, row, opens=not dense)
+            aged, lift = factor(recency, row.published, zero), features.lift(words, row, opens=not by_meaning)
             found.append(
                 Found(
                     row=row,
@@ -176,13 +181,16 @@ class Search:
         )
 
     def _laid(
-        self, lexical: Sequence[Scored], dense: Sequence[Scored], depth: int
+        self, lexical: Sequence[Scored], dense: Sequence[Sequence[Scored]], depth: int
     ) -> tuple[dict[int, float], dict[int, float]]:
-        """Each list between 0 and 1, as results show it: the score is made of just these."""
-        if self.terms.by_rank and lexical and dense:
-            return reciprocal([lexical]), reciprocal([dense])
-        alone = not lexical or not dense
-        return _laid(lexical, whole=alone or len(lexical) < depth), _laid(dense, whole=alone or len(dense) < depth)
+        """Each list between 0 and 1, as results show it: the score is made of just these. Of two encoders the first counts."""
+        by_meaning: dict[int, float] = {}
+        alone = not lexical or not any(dense)
+        by_rank = self.terms.by_rank and not alone
+        for scored in reversed(dense):
+            by_meaning |= reciprocal([scored]) if by_rank else _laid(scored, whole=alone or len(scored) < depth)
+        by_words = reciprocal([lexical]) if by_rank else _laid(lexical, whole=alone or len(lexical) < depth)
+        return by_words, by_meaning
 
     def _depth(self, query: Query) -> int:
         return max(self.terms.depth, MORE * query.limit)
@@ -198,27 +206,36 @@ class Search:
 
     async def _dense(
         self, namespace: str, query: Query, which: Filter, log: _Log, encoded: asyncio.Event
-    ) -> Sequence[Scored]:
-        """By meaning; none without an encoder, or when it is late."""
-        if self.encoder is None or not query.text.strip():
+    ) -> list[Sequence[Scored]]:
+        """By meaning, a list for each encoder whose vectors there are; none where it is late or fails."""
+        asked = [one for one in (self.encoder, self.former) if one is not None and query.text.strip()]
+        asked = [one for one in asked if one is self.encoder or self.index.embedded(namespace, one.name)]
+        try:
+            vectors = await asyncio.gather(*(self._vector(one, query, log) for one in asked))
+        finally:
             encoded.set()
-            return []
+        near = [
+            log.timed("dense", self.index.dense(namespace, one.name, vector, self._depth(query), which))
+            for one, vector in zip(asked, vectors, strict=True)
+            if vector is not None
+        ]
         try:
             async with asyncio.timeout_at(query.deadline):
-                try:
-                    (vector,) = await log.timed(
-                        "encode", self.encoder.encode([query.text], query=True, deadline=query.deadline)
-                    )
-                finally:
-                    encoded.set()
-                return await log.timed(
-                    "dense", self.index.dense(namespace, self.encoder.name, vector, self._depth(query), which)
-                )
+                return await asyncio.gather(*near)
+        except TimeoutError:
+            log.notices.append("dense:late")
+            return []
+
+    async def _vector(self, encoder: Encoder, query: Query, log: _Log) -> bytes | None:
+        try:
+            async with asyncio.timeout_at(query.deadline):
+                (vector,) = await log.timed("encode", encoder.encode([query.text], query=True, deadline=query.deadline))
+                return vector
         except TimeoutError:
             log.notices.append("dense:late")
         except TidewireError as error:
             log.notices.append(f"dense:{error.kind}")
-        return []
+        return None
 
     async def _reranked(self, query: Query, found: list[Found], log: _Log) -> list[Found]:
         if self.reranker is None or len(found) < 2:

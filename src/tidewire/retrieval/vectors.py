@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -38,13 +38,25 @@ def quantised(vector: bytes) -> Vector:
 
 
 class Vectors:
-    """batch: chunks in one call of the encoder. What is put meanwhile waits for that call, and goes next."""
+    """batch: chunks in one call of the encoder. What is put meanwhile waits for that call, and goes next.
 
-    def __init__(self, store: Store, encoder: Encoder, meter: EncoderMeter, *, batch: int) -> None:
+    through: called when all chunks have its vectors, and each time that this is so again.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        encoder: Encoder,
+        meter: EncoderMeter,
+        *,
+        batch: int,
+        through: Callable[[], None] = lambda: None,
+    ) -> None:
         self._store = store
         self._encoder = encoder
         self._meter = meter
         self._batch = batch
+        self._through = through
         self._news = asyncio.Event()
         self._refused: set[int] = set()
         self._counted = float("-inf")
@@ -90,6 +102,7 @@ class Vectors:
             await self._embed(name, rows)
             return
         await self._forget(name)
+        self._through()
         await self._news.wait()
 
     async def _embed(self, name: str, rows: Sequence[tuple[int, str]]) -> None:

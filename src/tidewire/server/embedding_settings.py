@@ -9,6 +9,21 @@ from msgspec import Meta
 from tidewire.server.group import Group
 
 
+class Former(Group, frozen=True):
+    """The encoder before this one: as long as vectors of it are left, questions are encoded by both."""
+
+    kind: Annotated[
+        Literal["auto", "none", "openai", "cohere", "voyage", "jina"],
+        Meta(
+            description="auto: the local model, where it is installed and made them. none: such chunks are found by words."
+        ),
+    ] = "auto"
+    model: Annotated[str, Meta(description="As in embedding.")] = ""
+    base_url: Annotated[str, Meta(description="As in embedding.")] = ""
+    api_key_env: Annotated[str, Meta(description="As in embedding.")] = ""
+    dimensions: Annotated[int, Meta(ge=0, le=8192, description="As in embedding.")] = 0
+
+
 class Embedding(Group, frozen=True):
     """What turns texts into vectors of meaning, for search."""
 
@@ -51,3 +66,4 @@ class Embedding(Group, frozen=True):
     ] = 30.0
     retries: Annotated[int, Meta(ge=0, le=10, description="More tries of one request.")] = 2
     kept: Annotated[int, Meta(ge=0, le=1_000_000, description="Questions whose vectors are kept in memory.")] = 4096
+    former: Former = Former()

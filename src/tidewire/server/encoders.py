@@ -25,9 +25,10 @@ log = logging.getLogger("tidewire.embedding")
 
 
 class Encoders(msgspec.Struct, frozen=True):
-    """encoder: for search; None: by words alone. offered: what clients may name as a model. local: what must be loaded before it encodes."""
+    """encoder: for search; None: by words alone. former: of what was embedded before; not asked while nothing of it is left. offered: what clients may name as a model. local: what must be loaded before it encodes."""
 
     encoder: Encoder | None = None
+    former: Encoder | None = None
     offered: tuple[Provider, ...] = ()
     local: MiniLM | None = None
 
@@ -37,8 +38,9 @@ class Encoders(msgspec.Struct, frozen=True):
             self.local.warm()
 
     async def close(self) -> None:
-        if self.encoder is not None:
-            await self.encoder.close()
+        for encoder in (self.encoder, self.former):
+            if encoder is not None:
+                await encoder.close()
 
 
 def chosen(given: Embedding) -> str:
@@ -59,17 +61,49 @@ def build(settings: Settings, meter: EncoderMeter) -> Encoders:
                 )
             return Encoders()
         case "minilm":
-            local = MiniLM(
-                find(given.folder),
-                Path(settings.data) / "models",
-                meter,
-                threads=given.threads,
-                slice_s=given.slice_ms / 1000,
-                waiting=given.waiting,
+            local = _local(settings, meter)
+            return Encoders(
+                Kept(local, given.kept, meter), _former(settings, meter), (Offered("local", MODEL, local),), local
             )
-            return Encoders(Kept(local, given.kept, meter), (Offered("local", MODEL, local),), local)
         case kind:
-            return Encoders(Kept(_hosted(kind, given, meter), given.kept, meter))
+            return Encoders(Kept(_hosted(kind, given, meter), given.kept, meter), _former(settings, meter))
+
+
+def _former(settings: Settings, meter: EncoderMeter) -> Encoder | None:
+    """The local model costs nothing until it is asked."""
+    given, before = settings.embedding, settings.embedding.former
+    if before.kind == "none":
+        return None
+    if before.kind == "auto":
+        there = chosen(given) != "minilm" and not missing(given.folder)
+        return Kept(_local(settings, meter), given.kept, meter) if there else None
+    of_it = msgspec.structs.replace(
+        given,
+        kind=before.kind,
+        model=before.model,
+        base_url=before.base_url,
+        api_key_env=before.api_key_env,
+        dimensions=before.dimensions,
+    )
+    made = _hosted(before.kind, of_it, meter)
+    if chosen(given) == before.kind and made.name == _hosted(before.kind, given, meter).name:
+        raise SettingsError(
+            f"embedding.former is {made.name}, and so is embedding: it names what was used before",
+            param="embedding.former.model",
+        )
+    return Kept(made, given.kept, meter)
+
+
+def _local(settings: Settings, meter: EncoderMeter) -> MiniLM:
+    given = settings.embedding
+    return MiniLM(
+        find(given.folder),
+        Path(settings.data) / "models",
+        meter,
+        threads=given.threads,
+        slice_s=given.slice_ms / 1000,
+        waiting=given.waiting,
+    )
 
 
 def _hosted(kind: str, given: Embedding, meter: EncoderMeter) -> Hosted:

@@ -62,7 +62,8 @@ class Library(msgspec.Struct, frozen=True):
         if await self.store.seq():
             encoders.warm()  # there are documents: the first question will need it
         batch = LOCAL_BATCH if encoders.local is not None else HOSTED_BATCH
-        vectors = Vectors(self.store, encoders.encoder, meter, batch=batch)
+        index, only = self.index, {encoders.encoder.name}
+        vectors = Vectors(self.store, encoders.encoder, meter, batch=batch, through=lambda: index.forget(only))
         vectors.start()
         stack.push_async_callback(vectors.close)
 
@@ -73,9 +74,9 @@ def library_of(
     """Nothing is opened yet."""
     store = store_of(settings)
     encoder = encoders.encoder
-    names = [encoder.name] if encoder is not None else []
+    names = [one.name for one in (encoder, encoders.former if encoder is not None else None) if one is not None]
     index = MemoryIndex(store, _words(), _matrix() if names else None, names, meter=meter)
-    search = Search(store, index, encoder=encoder, reranker=reranker)
+    search = Search(store, index, encoder=encoder, former=encoders.former, reranker=reranker)
     given = settings.retrieval
     finder: Finder = Recent(search, given.results_s, given.results_bytes) if given.results_s else search
     if meter is not None:

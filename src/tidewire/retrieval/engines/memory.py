@@ -13,6 +13,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Literal, Protocol, TypeVar
 
@@ -116,6 +117,14 @@ class MemoryIndex:
         sources = {self._sources.get(name, -1) for name in which.sources} if which.sources else None
         found = await self._search(lambda: matrix.search(vector, limit, which, readers, sources))
         return [pair for pair in found if pair[0] in self._places]
+
+    def embedded(self, namespace: str, encoder: str) -> bool:
+        return (namespace, encoder) in self._matrices
+
+    def forget(self, encoders: AbstractSet[str]) -> None:
+        """Let go of all vectors but those of these encoders."""
+        for key in [key for key in self._matrices if key[1] not in encoders]:
+            del self._matrices[key]
 
     async def rarity(self, namespace: str, terms: Sequence[str]) -> dict[str, float]:
         total = self._counts.get(namespace, 0)
