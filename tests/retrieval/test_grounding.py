@@ -153,6 +153,14 @@ async def test_without_passages_the_question_goes_as_it_is_and_the_stream_says_w
     assert not any(isinstance(e, Citation) for e in out)
 
 
+async def test_a_plan_may_leave_the_search_less_time_than_the_settings() -> None:
+    out, model = Collected(), Model("Hello")
+    asked = Request(model="m", messages=[Message("user", [Text("When?")])], search_s=0.01)
+    search = Searching(passage(1, "Twice a day."), seconds=30.0)
+    await Grounded(model, search, watch(), Terms(within=60.0), clock=lambda: NOW).answer(asked, out)
+    assert codes(out) == ["retrieval_late"]
+
+
 async def test_a_request_without_a_question_is_not_searched_for() -> None:
     search = Searching(passage(1, "x"))
     await ask(search, Model("So."), Message("system", [Text("Be kind.")]))

@@ -28,6 +28,7 @@ ABOUT: Final = frozenset(
         "edge",
         "deadline",
         "first_by",
+        "search_s",
         "documents",
         "room",
     }

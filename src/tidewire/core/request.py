@@ -194,7 +194,8 @@ class Request(msgspec.Struct, omit_defaults=True):
     session: whether the server keeps that conversation and adds its earlier turns; None where the client said nothing. intent: how
     long an answer is meant; None: the server may judge by the question. time_limit: seconds for the whole answer. plan: the class of use that the client names. edge: seconds from the
     request's head to this. deadline: when the answer must have ended, on the clock of `time.monotonic`; set by the desk.
-    first_by: when its first token is due, where its plan insists; set by the desk too. tool_choice and response_format: in the shapes of Chat Completions. n: how many
+    first_by: when its first token is due, where its plan insists; search_s: seconds that finding passages may take, where its plan says so;
+    set by the desk too. tool_choice and response_format: in the shapes of Chat Completions. n: how many
     answers. logprobs: how many alternatives a token, None for no log probabilities at all. options: fields of `dialect` that
     nobody here reads, for hosts that speak it. reuse: None where the client said nothing, as for retrieval.
     room: tokens that the server may add to the messages, set where a conversation is kept within bounds. edits: whether the client takes back
@@ -222,6 +223,7 @@ class Request(msgspec.Struct, omit_defaults=True):
     edge: float = 0.0
     deadline: float | None = None
     first_by: float | None = None
+    search_s: float | None = None
     on_disconnect: DisconnectPolicy | None = None
     n: int = 1
     logprobs: int | None = None

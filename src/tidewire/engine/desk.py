@@ -119,6 +119,7 @@ class Desk:
         limit = min(request.time_limit or plan.total or self._terms.stream_s, self._terms.stream_s)
         request.deadline = began + limit
         request.first_by = None if plan.patience is None else self._clock() + plan.patience
+        request.search_s = plan.search
         run = Run(
             msgspec.structs.replace(request, model=name, stream=stream),
             meta,

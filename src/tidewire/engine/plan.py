@@ -13,6 +13,7 @@ from tidewire.core.request import Request
 
 OVER: Final = "over_budget"
 FIRST: Final = "first_token"
+SEARCH: Final = "retrieval"
 SHOWN: Final = frozenset({"render", "client"})  # the first words' way to a reader's connection, and on to the reader
 
 
@@ -32,6 +33,12 @@ class Plan(msgspec.Struct, frozen=True):
     def patience(self) -> float | None:
         """Seconds that a stream may be silent from its opening on; None: as long as its time limit."""
         return self.terms[FIRST] / 1000 if self.enforce else None
+
+    @property
+    def search(self) -> float | None:
+        """Seconds that finding passages may take; None: as long as the settings of the search say."""
+        ms = self.terms.get(SEARCH)
+        return None if ms is None else ms / 1000
 
     def late(self) -> TimedOut:
         """For a stream that has said nothing by then."""

@@ -39,6 +39,11 @@ def query(
     )
 
 
+def within(request: Request, seconds: float) -> float:
+    """Seconds that the search may take: what the settings give it, or what the request's plan does, if that is less."""
+    return seconds if request.search_s is None else min(seconds, request.search_s)
+
+
 def retrieved(
     namespace: str, results: Results, found: Sequence[Found], *, ms: float, behind: float, now: float
 ) -> Retrieved:

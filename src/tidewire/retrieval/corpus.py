@@ -11,7 +11,7 @@ from typing import Final
 from tidewire.core.ports import Passage, Sink
 from tidewire.core.request import Request
 from tidewire.retrieval.asked import query as query_of
-from tidewire.retrieval.asked import retrieved
+from tidewire.retrieval.asked import retrieved, within
 from tidewire.retrieval.engines.memory import MemoryIndex
 from tidewire.retrieval.search import Finder, Found
 from tidewire.retrieval.watch import Watch
@@ -49,7 +49,12 @@ class Corpus:
         namespace = request.tenant
         began = asyncio.get_running_loop().time()
         asked = query_of(
-            request, query, limit=limit, groups=self._groups, deadline=began + PATIENCE, per_document=limit
+            request,
+            query,
+            limit=limit,
+            groups=self._groups,
+            deadline=began + within(request, PATIENCE),
+            per_document=limit,
         )
         results = await self._finder.find(namespace, asked)
         ms = (asyncio.get_running_loop().time() - began) * 1000

@@ -21,7 +21,7 @@ from tidewire.core.meter import SearchMeter
 from tidewire.core.ports import ModelInfo, Provider, Sink
 from tidewire.core.request import Message, Request, Text
 from tidewire.core.tokens import of_text
-from tidewire.retrieval.asked import aged, query, retrieved, titled
+from tidewire.retrieval.asked import aged, query, retrieved, titled, within
 from tidewire.retrieval.markers import Markers
 from tidewire.retrieval.search import Finder, Found, Query, Results
 from tidewire.retrieval.watch import Watch
@@ -109,7 +109,7 @@ class Grounded:
         took: dict[str, float] = {}
         events: list[Event]
         try:
-            async with asyncio.timeout_at(began + self._terms.within):
+            async with asyncio.timeout_at(began + within(request, self._terms.within)):
                 results = await self._finder.find(request.tenant, self._query(request, began))
         except TimeoutError:
             result, message = "late", "the search took too long; the model answers without your documents"
@@ -132,7 +132,7 @@ class Grounded:
     def _query(self, request: Request, began: float) -> Query:
         terms = self._terms
         text = "\n".join(filter(None, (request.question, leans_on(request))))
-        by = began + (1 - AFTER) * terms.within
+        by = began + (1 - AFTER) * within(request, terms.within)
         return query(request, text, limit=terms.passages, groups=terms.groups, deadline=by)
 
     def _told(self, request: Request, results: Results, found: Sequence[Found], ms: float) -> Retrieved:
