@@ -24,6 +24,7 @@ def test_documents_are_listed_by_words_of_their_title_or_place(run, server, harb
     lines = run("documents", "list", "--source", "", "--json", "--url", server).stdout.splitlines()
     assert [msgspec.json.decode(line)["location"] for line in lines] == ["harbour.md", "rota.md"]
     assert run("documents", "list", "--source", "none", "--url", server).stdout == ""
+    assert run("documents", "list", "--only", "expiring", "--url", server).stdout == ""
 
 
 def test_a_document_is_shown_by_its_place_or_its_id(run, server, harbour):

@@ -159,6 +159,8 @@ async def test_the_page_asks_for_the_key_once_and_uses_it_for_all_it_does(serve_
     page = (await browse()).page
     async with serve_here(TIDEWIRE_API_KEY="k3y") as address:
         await page.goto(f"{address}/documents")
+        await page.get_by_role("button", name="Not now").click()
+        await page.get_by_role("button", name="Enter the key").click()
         await page.get_by_label("Key", exact=True).fill("k3y")
         await page.get_by_role("button", name="Use this key").click()
         await page.locator("tbody tr").first.wait_for()

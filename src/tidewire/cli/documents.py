@@ -38,9 +38,14 @@ def documents() -> None:
 @documents.command(name="list", short_help="List them by place.")
 @click.argument("words", nargs=-1)
 @click.option("--source", metavar="NAME", help='Only what this source brought; "" is what was put by hand.')
+@click.option(
+    "--only", type=click.Choice(["pending", "expiring"]), help="Those that wait for vectors, or expire within a day."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 @server_options
-def list_(words: tuple[str, ...], source: str | None, as_json: bool, url: str | None, key: str | None) -> None:
+def list_(
+    words: tuple[str, ...], source: str | None, only: str | None, as_json: bool, url: str | None, key: str | None
+) -> None:
     """List the documents whose title or place holds all WORDS.
 
     \b
@@ -50,7 +55,8 @@ def list_(words: tuple[str, ...], source: str | None, as_json: bool, url: str | 
     with Tidewire(url, key) as client:
         after: str | None = ""
         while after is not None:
-            page = asked.page(client.ask(asked.listing(after=after, limit=500, source=source, like=" ".join(words))))
+            wanted = asked.listing(after=after, limit=500, source=source, like=" ".join(words), only=only or "all")
+            page = asked.page(client.ask(wanted))
             after = page.after
             for one in page.documents:
                 click.echo(_json(one) if as_json else f"{one.id}  {_day(one.published)}  {one.title}  ({one.uri})")

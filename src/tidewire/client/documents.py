@@ -81,9 +81,11 @@ class _Job(msgspec.Struct):
     job: Job | None
 
 
-def listing(*, after: str = "", limit: int = 100, source: str | None = None, like: str = "") -> Call:
-    """A page, by location. source: "" is what was put by hand. Its answer is read by `page`."""
-    asked = {"after": after, "limit": str(limit), "like": like} | ({} if source is None else {"source": source})
+def listing(*, after: str = "", limit: int = 100, source: str | None = None, like: str = "", only: str = "all") -> Call:
+    """A page, by location. source: "" is what was put by hand. only: all, pending or expiring. Its answer is read by `page`."""
+    asked = {"after": after, "limit": str(limit), "like": like, "only": only} | (
+        {} if source is None else {"source": source}
+    )
     return Call("GET", f"/v1/documents?{urlencode(asked)}")
 
 

@@ -95,6 +95,12 @@ async function refresh(): Promise<void> {
     setText(pill, "No connection");
     strip.hidden = false;
     setText(strip, `${sentence(info.message)} ${advice(info)}`);
+    if (info.status === 401) {
+      // Whoever said "Not now" is not asked again until they say so.
+      setText(pill, "No key");
+      strip.append(" ", h("button", { type: "button", class: "plain small", onclick: () => void refresh().then(route) }, "Enter the key"));
+      return;
+    }
   }
   const busy = known !== undefined && (known.job?.status === "running" || known.behind > 0 || uploads.running || known.sources.some((source) => source.status === "running"));
   if (!document.hidden) timer = setTimeout(() => void refresh(), busy ? BUSY : known?.pending ? FILLING : CALM);
