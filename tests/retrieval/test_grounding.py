@@ -8,15 +8,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tidewire.core.errors import UpstreamError
-from tidewire.core.events import Citation, Delta, Event, Finish, Notice, PartEnded, PartStarted, Timing
+from tidewire.core.events import Citation, Delta, Event, Finish, Notice, PartEnded, PartStarted, Retrieved, Timing
 from tidewire.core.ports import ModelInfo, Sink
 from tidewire.core.request import Message, Request, Text, ToolResult
+from tidewire.core.tokens import of_text
 from tidewire.retrieval.grounding import Grounded, Terms, prompt
 from tidewire.retrieval.ports import Row
 from tidewire.retrieval.search import Found, Query, Results
-from watched import watch
+from watched import Listed, watch
 
 NOW = 1000.0
 
@@ -40,7 +43,10 @@ def passage(n: int, text: str, title: str = "Tides") -> Found:
 
 
 class Searching:
-    def __init__(self, *found: Found, error: Exception | None = None, seconds: float = 0.0) -> None:
+    def __init__(
+        self, *found: Found, error: Exception | None = None, seconds: float = 0.0, notices: Sequence[str] = ()
+    ) -> None:
+        self.notices = list(notices)
         self.found = list(found)
         self.asked: list[tuple[str, Query]] = []
         self._error = error
@@ -51,7 +57,7 @@ class Searching:
         await asyncio.sleep(self._seconds)
         if self._error is not None:
             raise self._error
-        return Results(found=self.found[: query.limit], epoch=1, took={}, notices=[], weight=0.0)
+        return Results(found=self.found[: query.limit], epoch=1, took={}, notices=self.notices, weight=0.0)
 
 
 class Model:
@@ -139,6 +145,7 @@ async def test_results_of_tools_stay_behind_the_question() -> None:
     ("search", "code"),
     [
         (Searching(), "retrieval_nothing"),
+        (Searching(notices=["index:filling"]), "retrieval_filling"),
         (Searching(passage(1, "late"), seconds=30.0), "retrieval_late"),
         (Searching(error=UpstreamError("no", code="upstream_cut")), "retrieval_failed"),
     ],
@@ -190,3 +197,74 @@ async def test_no_more_characters_are_given_than_allowed_but_one_passage_always_
         model = Model("So.")
         await ask(Searching(passage(1, "a" * 40), passage(2, "b" * 40)), model, characters=characters)
         assert [letter * 40 in model.request.messages[0].text for letter in "ab"] == there
+
+
+SENTENCES = ["High water comes twice a day", "Ebbe und Flut \U0001f30a wechseln", "caf\u00e9 tides rise"]
+
+
+@given(
+    said=st.lists(st.tuples(st.sampled_from(SENTENCES), st.integers(0, 5)), min_size=1, max_size=8),
+    cuts=st.lists(st.integers(1, 7), min_size=1, max_size=40),
+)
+async def test_each_citation_has_the_place_and_the_passage_of_its_marker_however_it_is_cut(
+    said: list[tuple[str, int]], cuts: list[int]
+) -> None:
+    text = "".join(f"{words} [{n}]. " for words, n in said)
+    pieces, at = [], 0
+    while at < len(text):
+        size = cuts[len(pieces) % len(cuts)]
+        pieces.append(text[at : at + size])
+        at += size
+    found = [passage(n, f"text {n}") for n in (4, 5, 6)]
+    out = await ask(Searching(*found), Model(*pieces))
+    (told,) = [e for e in out if isinstance(e, Retrieved)]
+    assert [one.chunk for one in told.passages] == [4, 5, 6]
+    cited = [e for e in out if isinstance(e, Citation)]
+    assert [(text[e.start : e.end], e.chunk) for e in cited] == [
+        (words, told.passages[n - 1].chunk) for words, n in said if 1 <= n <= 3
+    ]
+    by_chunk = {one.chunk: one for one in told.passages}
+    for one in cited:
+        source = by_chunk[one.chunk or 0]
+        assert (one.source, one.version, one.age, one.score) == (
+            source.document,
+            source.version,
+            source.age,
+            source.score,
+        )
+
+
+async def test_what_was_searched_is_told_before_the_model_is_asked() -> None:
+    listed = Listed()
+    listed.behind = 1.25
+    out, model = Collected(), Model("So.")
+    asked = Request(model="m", messages=[Message("user", [Text("When?")])], tenant="acme")
+    search = Searching(passage(1, "Twice a day."))
+    await Grounded(model, search, watch(listed), Terms(within=60.0), clock=lambda: NOW).answer(asked, out)
+    (told,) = [e for e in out if isinstance(e, Retrieved)]
+    assert (told.namespace, told.epoch, told.behind, told.cached) == ("acme", 1, 1.25, False)
+    assert out.index(told) < next(n for n, e in enumerate(out) if isinstance(e, PartStarted))
+    (source,) = told.passages
+    assert (source.age, source.published, source.indexed, source.expires) == (60.0, NOW - 60, NOW, None)
+
+
+async def test_a_passage_that_went_while_the_search_ran_is_not_given() -> None:
+    listed = Listed()
+    listed.gone = {1}
+    out, model = Collected(), Model("So [1].")
+    asked = Request(model="m", messages=[Message("user", [Text("When?")])], tenant="acme")
+    search = Searching(passage(1, "Once a day."), passage(2, "Twice a day."))
+    await Grounded(model, search, watch(listed), Terms(within=60.0), clock=lambda: NOW).answer(asked, out)
+    assert "Once a day." not in model.request.messages[0].text
+    assert [e.source for e in out if isinstance(e, Citation)] == ["d2"]
+
+
+async def test_room_is_asked_for_as_the_whole_text_before_the_question_takes_it() -> None:
+    found = [passage(n, "High water comes twice a day. " * 10) for n in (1, 2, 3)]
+    for room in range(0, 600, 50):
+        out, model = Collected(), Model("So.")
+        asked = Request(model="m", messages=[Message("user", [Text("When?")])], room=room)
+        await Grounded(model, Searching(*found), watch(), Terms(within=60.0), clock=lambda: NOW).answer(asked, out)
+        before = model.request.messages[0].text.removesuffix("When?")
+        assert of_text(before) <= room
+        assert ("retrieval_no_room" in codes(out)) == (before == "")
