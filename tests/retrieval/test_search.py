@@ -25,6 +25,8 @@ class PlayedIndex:
     def epoch(self, namespace: str) -> int:
         return 7
 
+    ready = "full"
+
     def embedded(self, namespace: str, encoder: str) -> bool:
         return True
 
@@ -164,3 +166,12 @@ async def test_what_a_reranker_is_not_given_stays_behind_what_it_has_read() -> N
     slow = await find(search(reranker=bounded(PlayedReranker(reads=2))))
     assert [one.row.chunk for one in slow.found] == [before[1], before[0], before[2]]
     assert (slow.reranker, slow.notices) == ("played", ["rerank:read:2 of 3"])
+
+
+async def test_a_search_before_the_index_is_made_says_so() -> None:
+    index = PlayedIndex([(1, 2.0)], [])
+    index.ready = "empty"
+    search = Search(cast(Store, PlayedStore([row(1)])), cast(Index, index), clock=lambda: NOW)
+    results = await search.find("a", Query(text="heron"))
+    assert results.notices == ["index:filling"]
+    assert [one.row.chunk for one in results.found] == [1]

@@ -23,11 +23,12 @@ from tidewire.core.request import Message, Request, Text
 from tidewire.core.tokens import of_text
 from tidewire.retrieval.asked import aged, query, retrieved, titled, within
 from tidewire.retrieval.markers import Markers
-from tidewire.retrieval.search import Finder, Found, Query, Results
+from tidewire.retrieval.search import FILLING, Finder, Found, Query, Results
 from tidewire.retrieval.watch import Watch
 from tidewire.retrieval.waterfall import spans
 
 NOTHING: Final = "retrieval_nothing"
+NOT_READY: Final = "retrieval_filling"
 LATE: Final = "retrieval_late"
 FAILED: Final = "retrieval_failed"
 NO_ROOM: Final = "retrieval_no_room"
@@ -121,7 +122,7 @@ class Grounded:
             live, took = self._watch.live(request.tenant, results.found), results.took
             found = _within(live, self._terms.characters, request.room)
             told = self._told(request, results, found, (loop.time() - began) * 1000)
-            result, said = _outcome(live, found)
+            result, said = _outcome(live, found, filling=FILLING in results.notices)
             events = [told, said]
         if self._meter is not None:
             self._meter.grounded(result, len(found))
@@ -217,13 +218,16 @@ def _within(found: Sequence[Found], characters: int, room: int | None) -> list[F
     return out
 
 
-def _outcome(live: Sequence[Found], found: Sequence[Found]) -> tuple[str, Event]:
+def _outcome(live: Sequence[Found], found: Sequence[Found], *, filling: bool) -> tuple[str, Event]:
     """For the meter, and for who asked."""
     if found:
         return "given", Progress(stage="retrieving", detail=_counted(found))
     if live:
         message = "the conversation leaves no room for passages; the model answers without your documents"
         return "no_room", Notice(code=NO_ROOM, message=message)
+    if filling:
+        message = "the documents are still being read in after a start; the model answers without them, ask again in a few seconds"
+        return "filling", Notice(code=NOT_READY, message=message)
     return "nothing", Notice(code=NOTHING, message="nothing in your documents fits; the model answers without them")
 
 
