@@ -119,6 +119,9 @@ async def test_the_model_that_quotes_tells_the_same(tmp_path: Path) -> None:
         assert given["passages"][0]["title"] == "Tides"
         (told,) = events(body, "superseded")
         assert told["document"] == given["passages"][0]["document"]
+        assert b'tidewire_superseded_total{change="changed"} 1' in (await tidewire.ask("GET", "/metrics"))[2]
+        off = {"model": "extractive", "input": QUESTION, "retrieval": False}
+        assert b"unsupported_value" in (await tidewire.ask("POST", "/v1/streams", off))[2]
 
 
 async def test_a_request_narrows_its_search_by_field_and_by_header(tmp_path: Path) -> None:

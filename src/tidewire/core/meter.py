@@ -121,6 +121,9 @@ class SearchMeter(Protocol):
     def cited(self, *, known: bool) -> None:
         """A model cited a passage. known: one that it was given."""
 
+    def superseded(self, *, deleted: bool) -> None:
+        """An answer under way was told that a document of its passages has changed, or is gone."""
+
 
 class CacheMeter(Protocol):
     """What the cache reports."""

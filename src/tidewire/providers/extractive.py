@@ -74,6 +74,9 @@ class Extractive:
         if request.n != 1 or request.logprobs is not None:
             param = "n" if request.n != 1 else "logprobs"
             raise BadRequest(f"quoted answers have no {param}; leave it out", code="unsupported_value", param=param)
+        if request.retrieval is not None and not request.retrieval.on:
+            message = "quoted answers are made of documents, and retrieval is off; leave it out, or name another model"
+            raise BadRequest(message, code="unsupported_value", param="retrieval")
         started = time.monotonic()
         held = await self._corpus.count(request.tenant)
         sink.feed(

@@ -42,7 +42,7 @@ class Corpus:
 
     @asynccontextmanager
     async def search(self, request: Request, query: str, limit: int, sink: Sink) -> AsyncIterator[Sequence[Passage]]:
-        if limit < 1 or (request.retrieval is not None and not request.retrieval.on):
+        if limit < 1:
             yield []
             return
         await self._index.filled(FILLING)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 
 from tidewire.core.events import Retrieved, Superseded
+from tidewire.core.meter import SearchMeter
 from tidewire.core.ports import Sink
 from tidewire.retrieval.ports import Change, Index
 from tidewire.retrieval.search import Found
@@ -25,9 +26,10 @@ class _Reader(msgspec.Struct, frozen=True, eq=False):
 class Watch:
     """One for each index. A change costs one look for each document that it names. clock: Unix seconds."""
 
-    def __init__(self, index: Index, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, index: Index, clock: Callable[[], float] = time.time, meter: SearchMeter | None = None) -> None:
         self._index = index
         self._clock = clock
+        self._meter = meter
         self._readers: dict[tuple[str, str], set[_Reader]] = {}
         index.listen(self._changed)
 
@@ -70,3 +72,5 @@ class Watch:
                 gone = not change.added
                 said = Superseded(document=document, version=reader.version, chunks=reader.chunks, deleted=gone)
                 reader.sink.feed([said])
+                if self._meter is not None:
+                    self._meter.superseded(deleted=gone)

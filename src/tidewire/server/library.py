@@ -81,7 +81,7 @@ def library_of(
     finder: Finder = Recent(search, given.results_s, given.results_bytes) if given.results_s else search
     if meter is not None:
         finder = Measured(finder, meter)
-    watch = Watch(index)
+    watch = Watch(index, meter=meter)
     corpus = Corpus(finder, index, watch, frozenset(given.groups))
     return Library(store, index, search, finder, watch, corpus)
 

@@ -35,6 +35,7 @@ class SearchMetrics:
         self.groundings: Counter[str] = Counter()
         self.passages = 0
         self.citations: Counter[str] = Counter()
+        self.outdated: Counter[str] = Counter()
 
     def searched(self, how: str, *, found: bool, seconds: float, took: Mapping[str, float]) -> None:
         self.searches[how, "some" if found else "none"] += 1
@@ -60,6 +61,9 @@ class SearchMetrics:
 
     def cited(self, *, known: bool) -> None:
         self.citations["given" if known else "unknown"] += 1
+
+    def superseded(self, *, deleted: bool) -> None:
+        self.outdated["deleted" if deleted else "changed"] += 1
 
     def collect(self) -> Iterator[Metric]:
         ready, chunks, size, behind, seconds = self.index()
@@ -93,6 +97,11 @@ class SearchMetrics:
         for passage, count in self.citations.items():
             citations.add_metric([passage], count)
         yield citations
+        text = "Documents that changed or went while an answer was made from them, by answer."
+        outdated = CounterMetricFamily("tidewire_superseded", text, labels=("change",))
+        for change, count in self.outdated.items():
+            outdated.add_metric([change], count)
+        yield outdated
 
 
 def _times(name: str, text: str, label: str, histograms: Mapping[str, Histogram]) -> Metric:
