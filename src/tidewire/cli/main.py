@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "follow": "tidewire.cli.streams:follow",
     "cancel": "tidewire.cli.streams:cancel",
     "models": "tidewire.cli.streams:models",
+    "mcp": "tidewire.cli.mcp:mcp",
     "cache": "tidewire.cli.cache:cache",
     "doctor": "tidewire.cli.doctor:doctor",
     "config": "tidewire.cli.config:config",

@@ -37,6 +37,8 @@ from tidewire.doors.embeddings import EmbeddingRoutes
 from tidewire.doors.gemini import GeminiRoutes
 from tidewire.doors.images import ImageRoutes
 from tidewire.doors.library import LibraryRoutes
+from tidewire.doors.mcp import McpRoutes, refused
+from tidewire.doors.mcp_documents import Shelf
 from tidewire.doors.native import NativeRoutes
 from tidewire.doors.ollama import OllamaRoutes
 from tidewire.doors.openai import OpenAIRoutes
@@ -234,7 +236,10 @@ def router(house: House) -> tuple[ASGIApp, Shedding]:
     routes.add("/v1/library", shape, get=shelves.look)
     routes.add("/v1/passages", shape, get=shelves.passages)
 
-    routes.add("/v1/search", shape, post=SearchRoutes(Searching(house.library)).search)
+    searching = Searching(house.library)
+    routes.add("/v1/search", shape, post=SearchRoutes(searching).search)
+    shelf = Shelf(house.documents, searching, settings.retrieval.groups)
+    routes.add("/mcp", refused, post=McpRoutes(shelf, frozenset(settings.server.origins)).post)
 
     console = ConsoleRoutes(ASSETS)
     routes.add("/", shape, open_to_all=True, get=console.page)

@@ -1,0 +1,126 @@
+"""The documents as an MCP server: the official client, our own, and raw messages; nobody sees what is not theirs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+
+import pytest
+import pytest_asyncio
+from click.testing import CliRunner
+
+from serving import serving
+from tidewire.cli.main import main
+from tidewire.retrieval.ports import Chunk, Document
+from tidewire.server.settings import Server
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+def stored(location, text, **more):
+    return Document(location, location, text, location, text, 1.7e9, chunks=(Chunk(0, text),), **more)
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def served(tmp_path_factory):
+    async with serving(tmp_path_factory.mktemp("mcp")) as made:
+        store = made.house.library.store
+        await store.put("other", [stored("foreign", "A heron of another tenant.")])
+        await store.put("default", [stored("staff", "The heron key.", readers=("staff",))])
+        await store.put("default", [stored("over", "An old heron.", expires=time.time() - 5)])
+        (done,) = await store.put("default", [stored("heron", "A heron waits in water.")])
+        await store.put("default", [stored("gone", "A heron that left.")])
+        (gone,) = await store.remove("default", ["gone"])
+        assert await made.house.library.index.visible(max(done.seq, gone.seq))
+        yield made
+
+
+async def rpc(served, method, params=None, **headers):
+    body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params or {}}
+    status, _, raw = await served.ask("POST", "/mcp", body, **headers)
+    return status, json.loads(raw)
+
+
+async def called(served, name, **arguments):
+    return (await rpc(served, "tools/call", {"name": name, "arguments": arguments}))[1]
+
+
+async def test_only_live_documents_of_ones_own_are_found_listed_and_read(served):
+    found = (await called(served, "search", query="heron"))["result"]
+    (hit,) = found["structuredContent"]["results"]
+    assert (hit["title"], hit["url"], hit["text"]) == ("heron", "heron", "A heron waits in water.")
+    assert json.loads(found["content"][0]["text"]) == found["structuredContent"]
+    whole = (await called(served, "fetch", id=hit["id"]))["result"]["structuredContent"]
+    assert whole["text"] == "A heron waits in water."
+    listed = (await rpc(served, "resources/list"))[1]["result"]["resources"]
+    assert [one["name"] for one in listed] == ["heron"]
+    assert "heron waits" in json.dumps(await rpc(served, "resources/read", {"uri": listed[0]["uri"]}))
+    store = served.house.library.store
+    hidden = [known.id for known in (await store.known("other", ["foreign"])).values()]
+    hidden += [known.id for known in (await store.known("default", ["staff", "over"])).values()]
+    for name in [*hidden, "foreign", "staff", "over", "gone"]:
+        assert (await called(served, "fetch", id=name))["result"]["isError"]
+        _, body = await rpc(served, "resources/read", {"uri": f"tidewire://documents/{name}"})
+        assert body["error"]["code"] == -32002
+
+
+@pytest.mark.parametrize("mode", ["legacy", "2026-07-28"])
+@pytest.mark.parametrize("way", ["http", "stdio"])
+async def test_the_official_client(served, way, mode):
+    pytest.importorskip("mcp")
+    from mcp import Client, StdioServerParameters, stdio_client
+
+    program = StdioServerParameters(command=sys.executable, args=["-m", "tidewire.cli", "mcp", "--url", served.url])
+    where = f"{served.url}/mcp" if way == "http" else stdio_client(program)
+    async with asyncio.timeout(20), Client(where, mode=mode) as client:
+        assert [tool.name for tool in (await client.list_tools()).tools] == ["search", "fetch"]
+        found = await client.call_tool("search", {"query": "heron"})
+        assert found.structured_content["results"][0]["title"] == "heron"
+        (resource,) = (await client.list_resources()).resources
+        assert (await client.read_resource(resource.uri)).contents[0].text == "A heron waits in water."
+
+
+async def test_our_own_client(served):
+    pytest.importorskip("mcp")
+    from tidewire.toolbox.mcp import McpTools, Remote
+    from toolbox.mcp_calls import context, named
+
+    server = McpTools("own", Remote(f"{served.url}/mcp", {}), revision="auto")
+    await server.start()
+    try:
+        assert "heron waits" in (await named(server)["search"].call({"query": "heron"}, context())).text
+    finally:
+        await server.close()
+
+
+async def test_bad_input_is_answered_with_a_sentence(served):
+    status, _, raw = await served.ask("POST", "/mcp", b"{nonsense")
+    assert (status, json.loads(raw)["error"]["code"]) == (400, -32700)
+    status, _, raw = await served.ask("POST", "/mcp", [])
+    assert (status, json.loads(raw)["error"]["code"]) == (400, -32600)
+    assert (await rpc(served, "no/such"))[1]["error"]["code"] == -32601
+    assert (await called(served, "odd"))["error"]["code"] == -32602
+    for wrong in ({"query": "x", "k": 10**9}, {}, {"query": 5}, {"query": "x", "groups": ["staff"]}):
+        assert (await called(served, "search", **wrong))["result"]["isError"]
+    assert (await rpc(served, "ping", origin="http://evil.example"))[0] == 403
+    meta = {"_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}}
+    assert (await rpc(served, "tools/list", meta))[1]["error"]["code"] == -32020
+    cancelled = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 7}}
+    assert (await served.ask("POST", "/mcp", cancelled))[0] == 202
+
+
+async def test_the_key_is_asked_for(tmp_path):
+    async with serving(tmp_path, server=Server(api_key="sesame")) as locked:
+        status, body = await rpc(locked, "ping")
+        assert (status, body["id"]) == (401, None)
+        assert (await rpc(locked, "ping", authorization="Bearer sesame"))[0] == 200
+
+
+async def test_without_a_server_each_request_is_answered_and_standard_output_has_nothing_else():
+    lines = ['{"jsonrpc": "2.0", "id": 4, "method": "ping"}', '{"jsonrpc": "2.0", "method": "notifications/x"}', "{odd"]
+    done = CliRunner().invoke(main, ["mcp", "--url", "http://127.0.0.1:1"], input="\n".join(lines) + "\n")
+    first, second = (json.loads(line) for line in done.stdout.splitlines())
+    assert (first["id"], second["id"], done.exit_code) == (4, None, 0)
+    assert "no answer from http://127.0.0.1:1/mcp" in first["error"]["message"]
