@@ -110,6 +110,7 @@ def test_every_metric_is_explained_with_its_labels():
     metrics.searches.searched("words", found=True, seconds=0.1, took={})
     metrics.searches.grounded("given", 1)
     metrics.searches.cited(known=True)
+    metrics.mcp_called("search", "ok")
     metrics.searches.superseded(deleted=False)
     metrics.encoders.encoded("e", "query", 1, 0.1, 0.1)
     metrics.encoders.encode_failed("e", "c")

@@ -66,6 +66,23 @@ async def test_only_live_documents_of_ones_own_are_found_listed_and_read(served)
         assert body["error"]["code"] == -32002
 
 
+async def test_a_list_is_paged_past_what_is_hidden_and_no_cursor_names_it(served, monkeypatch):
+    monkeypatch.setattr("tidewire.doors.mcp_documents.PAGE", 1)
+    _, first = await rpc(served, "resources/list")
+    assert [one["name"] for one in first["result"]["resources"]] == ["heron"]
+    assert first["result"]["nextCursor"] == "heron"
+    assert (await rpc(served, "resources/list", {"cursor": "heron"}))[1]["result"] == {"resources": []}
+    assert (await rpc(served, "resources/list", {"cursor": 5}))[1]["error"]["code"] == -32602
+
+
+async def test_calls_are_counted(served):
+    await called(served, "fetch", id="heron")
+    await called(served, "fetch", id="no such")
+    _, _, body = await served.ask("GET", "/metrics")
+    assert b'tidewire_mcp_calls_total{result="ok",tool="fetch"}' in body
+    assert b'tidewire_mcp_calls_total{result="failed",tool="fetch"}' in body
+
+
 @pytest.mark.parametrize("mode", ["legacy", "2026-07-28"])
 @pytest.mark.parametrize("way", ["http", "stdio"])
 async def test_the_official_client(served, way, mode):

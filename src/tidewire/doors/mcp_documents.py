@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Final
 from urllib.parse import quote, unquote
 
@@ -74,10 +74,14 @@ class Shelf:
     Each method is given the caller's tenant and the request's parameters, and raises Refusal.
     """
 
-    def __init__(self, documents: Documents, searching: Searching, groups: Sequence[str]) -> None:
+    def __init__(
+        self, documents: Documents, searching: Searching, groups: Sequence[str], called: Callable[[str, str], None]
+    ) -> None:
+        """called: told of each call of a tool: which, and whether it was ok or failed."""
         self._documents = documents
         self._searching = searching
         self._groups = list(groups)
+        self._called = called
 
     async def nothing(self, tenant: str, params: dict[str, Any]) -> dict[str, Any]:
         return {}
@@ -88,30 +92,42 @@ class Shelf:
     async def call(self, tenant: str, params: dict[str, Any]) -> dict[str, Any]:
         """What is wrong with arguments is a failed result, which a model reads and mends; an unknown tool is the client's error."""
         name, given = params.get("name"), params.get("arguments", {})
+        if name not in ("search", "fetch"):
+            raise Refusal(f"there is no tool {str(name)[:80]!r}; there are search and fetch")
+        outcome = "failed"
         try:
             if name == "search":
-                return _result(await self._search(tenant, msgspec.convert(given, Search)))
-            if name == "fetch":
-                return _result(await self._fetch(tenant, msgspec.convert(given, Fetch)))
+                result = _result(await self._search(tenant, msgspec.convert(given, Search)))
+            else:
+                result = _result(await self._fetch(tenant, msgspec.convert(given, Fetch)))
+            outcome = "ok"
         except msgspec.ValidationError as error:
-            return _wrong(f"the arguments are not as they must be: {error}")
+            result = _wrong(f"the arguments are not as they must be: {error}")
         except BadRequest as error:
-            return _wrong(error.message)
-        raise Refusal(f"there is no tool {str(name)[:80]!r}; there are search and fetch")
+            result = _wrong(error.message)
+        finally:
+            self._called(name, outcome)
+        return result
 
     async def list(self, tenant: str, params: dict[str, Any]) -> dict[str, Any]:
         cursor = params.get("cursor", "")
         if not isinstance(cursor, str):
             raise Refusal("the cursor is none that this server gave")
-        page = await self._documents.page(tenant, after=cursor, limit=PAGE, source=None, like="", only="all")
+        while True:
+            page = await self._documents.page(tenant, after=cursor, limit=PAGE, source=None, like="", only="all")
+            now = time.time()
+            shown = [one for one in page if self._readable(one.readers) and (one.expires is None or one.expires > now)]
+            if shown or len(page) < PAGE:
+                break
+            cursor = page[-1].location
         found: dict[str, Any] = {
             "resources": [
                 {"uri": _uri(one.id), "name": one.location, "title": one.title, "mimeType": "text/plain"}
-                for one in page
-                if self._readable(one.readers) and (one.expires is None or one.expires > time.time())
+                for one in shown
             ]
         }
-        return found | ({"nextCursor": page[-1].location} if len(page) == PAGE else {})
+        # A cursor is a location, and the last of the page may be one that this client must not learn.
+        return found | ({"nextCursor": shown[-1].location} if len(page) == PAGE else {})
 
     async def templates(self, tenant: str, params: dict[str, Any]) -> dict[str, Any]:
         template = {"uriTemplate": SCHEME + "{id}", "name": "document", "mimeType": "text/plain"}

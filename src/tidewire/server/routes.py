@@ -238,7 +238,7 @@ def router(house: House) -> tuple[ASGIApp, Shedding]:
 
     searching = Searching(house.library)
     routes.add("/v1/search", shape, post=SearchRoutes(searching).search)
-    shelf = Shelf(house.documents, searching, settings.retrieval.groups)
+    shelf = Shelf(house.documents, searching, settings.retrieval.groups, house.metrics.mcp_called)
     routes.add("/mcp", refused, post=McpRoutes(shelf, frozenset(settings.server.origins)).post)
 
     console = ConsoleRoutes(ASSETS)

@@ -64,6 +64,7 @@ class Metrics(Collector):
         self.upstream_errors: Counter[tuple[str, str]] = Counter()
         self.refusals: Counter[str] = Counter()
         self.overruns: Counter[tuple[str, str]] = Counter()
+        self.mcp_calls: Counter[tuple[str, str]] = Counter()
         self.tries: Counter[tuple[str, str]] = Counter()
         self.try_failures: Counter[tuple[str, str, str]] = Counter()
         self.continuations: Counter[tuple[str, str]] = Counter()
@@ -144,6 +145,10 @@ class Metrics(Collector):
 
     def tool_retried(self, tool: str) -> None:
         self.tool_retries[self._tool(tool)] += 1
+
+    def mcp_called(self, tool: str, result: str) -> None:
+        """An MCP client called one of the two tools that we offer. result: ok or failed."""
+        self.mcp_calls[tool, result] += 1
 
     # core.meter.RouteMeter
 
@@ -254,6 +259,7 @@ class Metrics(Collector):
         )
         yield family("tidewire_token_gap_seconds", "Between two batches of tokens of a stream.", (), [((), self.gaps)])
         yield _counter("tidewire_tool_calls", "Calls of the server's tools.", ("tool", "result"), self.tool_calls)
+        yield _counter("tidewire_mcp_calls", "Calls by MCP clients.", ("tool", "result"), self.mcp_calls)
         yield _counter("tidewire_tool_retries", "Further tries of such calls.", ("tool",), self.tool_retries)
         yield family(
             "tidewire_tool_seconds",
