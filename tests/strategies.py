@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from tidewire.core import events as ev
 from tidewire.core.events import Entry, Event, NewEntry
 from tidewire.core.ports import Meta
+from tidewire.core.sources import Source
 
 STREAM = "resp_0123456789abcdefghijkl"
 CREATED = 1_790_000_000_123
@@ -60,6 +61,11 @@ def numbered(events: list[Event]) -> list[Entry]:
     return entries
 
 
+_ACTS = (
+    "part", "delta", "delta", "delta", "end", "cite", "usage", "progress", "notice", "retrieved", "superseded",
+)  # fmt: skip
+
+
 @st.composite
 def logs(draw, kinds=tuple(_KINDS), metas=None):
     """(meta, entries) of one stream that ended. kinds: of the parts that may be in it; metas: a strategy of Meta."""
@@ -72,7 +78,7 @@ def logs(draw, kinds=tuple(_KINDS), metas=None):
     began: list[tuple[int, str]] = []
     open_parts: list[int] = []
     for _ in range(draw(st.integers(0, 14))):
-        act = draw(st.sampled_from(["part", "delta", "delta", "delta", "end", "cite", "usage", "progress", "notice"]))
+        act = draw(st.sampled_from(_ACTS))
         if act == "part" or (act == "delta" and not open_parts):
             part, kind = len(began), draw(st.sampled_from(kinds))
             tool = kind.startswith("tool")
@@ -93,12 +99,36 @@ def logs(draw, kinds=tuple(_KINDS), metas=None):
             uri = draw(st.sampled_from([None, "https://example.org/a"]))
             part = draw(st.sampled_from(said))
             events.append(
-                ev.Citation(part=part, start=0, end=3, source="doc1", title="A", passage=draw(texts), uri=uri)
+                ev.Citation(
+                    part=part,
+                    start=0,
+                    end=3,
+                    source="doc1",
+                    title="A",
+                    passage=draw(texts),
+                    uri=uri,
+                    chunk=4,
+                    version=1,
+                )
             )
         elif act == "usage":
             events.append(ev.Usage(counted_by="host", input=draw(st.integers(0, 99)), output=3, cached=1, reasoning=2))
         elif act == "progress":
             events.append(ev.Progress(stage="retrieving", detail=draw(texts)))
+        elif act == "retrieved":
+            told = Source(
+                document="doc1",
+                version=1,
+                chunk=4,
+                title="A",
+                published=1.0,
+                indexed=2.0,
+                age=3.0,
+                score=draw(st.floats(0, 1)),
+            )
+            events.append(ev.Retrieved(namespace="acme", epoch=7, passages=[told], ms=1.5))
+        elif act == "superseded":
+            events.append(ev.Superseded(document="doc1", version=1, chunks=[4], deleted=draw(st.booleans())))
         elif act == "notice":
             events.append(ev.Notice(code="degraded", message="a smaller model answers"))
     reason, status = draw(st.sampled_from(_ENDS))

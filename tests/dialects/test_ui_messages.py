@@ -32,6 +32,8 @@ FIELDS = {  # what `ai` 5.0.277, the oldest that is served, knows of each chunk
     "source-document": {"sourceId", "mediaType", "title", "providerMetadata"},
     "data-progress": {"data", "transient"},
     "data-notice": {"data", "transient"},
+    "data-retrieved": {"data", "transient"},
+    "data-superseded": {"data"},
     "data-tool-result": {"data"},
     "message-metadata": {"messageMetadata"},
     "error": {"errorText"},

@@ -144,9 +144,10 @@ class Chunks:
             self._emit("data-notice", data={"code": event.code, "message": event.message}, transient=True)
         elif isinstance(event, ev.Retrieved):
             self._emit("data-retrieved", data=fields(event), transient=True)
-        elif isinstance(event, ev.Superseded):
-            out = superseded(event)
-            self._emit(out.pop("type"), **out)
+        elif isinstance(
+            event, ev.Superseded
+        ):  # stays: whoever looks at the message later sees that a source is out of date
+            self._emit("data-superseded", data=fields(event))
         elif isinstance(event, ev.PartStarted):
             self._begin(event)
         elif isinstance(event, ev.PartEnded):
@@ -263,7 +264,7 @@ class Answer:
             elif isinstance(event, ev.Checked):
                 self._checked.append({"type": "data-checked", "data": checked(event)})
             elif isinstance(event, ev.Superseded):
-                self._superseded.append(superseded(event))
+                self._superseded.append({"type": "data-superseded", "data": fields(event)})
             elif isinstance(event, ev.Citation) and event.part in self._parts:
                 self._sources.append(source_part(event, len(self._sources) + 1))
             elif isinstance(event, ev.Usage):
@@ -320,11 +321,6 @@ def _tool_part(part: _Part, result: _Part | None) -> dict[str, Any]:
 
 def _data_url(media: str, data: bytes) -> str:
     return f"data:{media};base64,{base64.b64encode(data).decode()}"
-
-
-def superseded(event: ev.Superseded) -> dict[str, Any]:
-    """Stays in the message, so that whoever looks at it later sees that a source of it is out of date."""
-    return {"type": "data-superseded", "id": event.document, "data": fields(event)}
 
 
 def checked(event: ev.Checked) -> dict[str, Any]:
