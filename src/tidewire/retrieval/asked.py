@@ -64,10 +64,6 @@ def titled(found: Found) -> str:
     return f"{title} > {heading}" if heading and not heading.startswith(title) else heading or title
 
 
-def aged(found: Found, now: float) -> float:
-    return max(0.0, round(now - found.row.published, 1))
-
-
 def _source(one: Found, now: float) -> Source:
     row = one.row
     return Source(
@@ -77,7 +73,7 @@ def _source(one: Found, now: float) -> Source:
         title=titled(one),
         published=row.published,
         indexed=row.indexed,
-        age=aged(one, now),
+        age=max(0.0, round(now - row.published, 1)),
         score=round(one.score, 4),
         uri=row.uri or None,
         expires=row.expires,

@@ -20,8 +20,9 @@ from tidewire.core.leaning import leans_on
 from tidewire.core.meter import SearchMeter
 from tidewire.core.ports import ModelInfo, Provider, Sink
 from tidewire.core.request import Message, Request, Text
+from tidewire.core.sources import Source
 from tidewire.core.tokens import of_text
-from tidewire.retrieval.asked import aged, query, retrieved, titled, within
+from tidewire.retrieval.asked import query, retrieved, titled, within
 from tidewire.retrieval.markers import Markers
 from tidewire.retrieval.search import FILLING, Finder, Found, Query, Results
 from tidewire.retrieval.watch import Watch
@@ -75,24 +76,24 @@ class Grounded:
 
     async def answer(self, request: Request, sink: Sink) -> None:
         asked = request.retrieval
-        request = msgspec.structs.replace(request, retrieval=None)  # what is behind this one sees the passages, or none
+        inner = msgspec.structs.replace(request, retrieval=None)  # to whatever is behind this, passages say it all
         if not request.question.strip() or not (self._terms.always if asked is None else asked.on):
-            await self._inner.answer(request, sink)
+            await self._inner.answer(inner, sink)
             return
-        found, told = await self._find(msgspec.structs.replace(request, retrieval=asked), sink)
+        found, told = await self._find(request, sink)
         if told is None or not found:
-            await self._inner.answer(request, sink)
+            await self._inner.answer(inner, sink)
             return
-        now = self._clock()
+        sources = told.passages
 
         def cite(n: int, part: int, start: int, end: int) -> Citation | None:
             known = 1 <= n <= len(found)
             if self._meter is not None:
                 self._meter.cited(known=known)
-            return _citation(found[n - 1], part, start, end, now) if known else None
+            return _citation(sources[n - 1], found[n - 1].row.text, part, start, end) if known else None
 
         with self._watch.follow(told, sink):
-            await self._inner.answer(given(request, found, self._terms.secret), _Citing(sink, Markers(cite)))
+            await self._inner.answer(given(inner, found, self._terms.secret), _Citing(sink, Markers(cite)))
 
     async def models(self) -> Sequence[ModelInfo]:
         return await self._inner.models()
@@ -187,20 +188,19 @@ class _Citing:
         await self._sink.room()
 
 
-def _citation(one: Found, part: int, start: int, end: int, now: float) -> Citation:
-    row = one.row
+def _citation(source: Source, passage: str, part: int, start: int, end: int) -> Citation:
     return Citation(
         part=part,
         start=start,
         end=end,
-        source=row.document,
-        title=titled(one),
-        passage=row.text,
-        uri=row.uri or None,
-        age=aged(one, now),
-        score=round(one.score, 4),
-        chunk=row.chunk,
-        version=row.version,
+        source=source.document,
+        title=source.title,
+        passage=passage,
+        uri=source.uri,
+        age=source.age,
+        score=source.score,
+        chunk=source.chunk,
+        version=source.version,
     )
 
 
