@@ -215,7 +215,7 @@ def around(name: str) -> dict[str, Any] | None:
 
 def wrap(provider: Provider, wrapped: Sequence[str], clock: Callable[[], float]) -> Provider:
     """As server/caching.py does, with the clock of the simulation."""
-    basis, meter = Basis(ALONE, "", ""), Unmetered()
+    basis, meter = Basis(ALONE, ""), Unmetered()
     if "coalesce" in wrapped:
         provider = Shared(provider, Flights(meter), lambda request: key(request, basis))  # type: ignore[arg-type]
     if "cache" in wrapped:
