@@ -20,6 +20,7 @@ from typing import Final, Literal, Protocol, TypeVar
 from tidewire.core.meter import SearchMeter
 from tidewire.retrieval.engines.lexical import Lexical
 from tidewire.retrieval.engines.place import Place
+from tidewire.retrieval.engines.spare import give_back
 from tidewire.retrieval.ports import Change, Filter, Row, Scored, Store, Vector
 
 log = logging.getLogger("tidewire.retrieval")
@@ -242,6 +243,7 @@ class MemoryIndex:
         for encoder in self._encoders:
             async for vectors in self._store.vectors(encoder):
                 await self._take_vectors(encoder, vectors)
+        await self._change(give_back)
         self._ready = "full"
         await self._tell()
 
