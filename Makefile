@@ -8,7 +8,7 @@ DEV := .venv/.tidewire-installed-dev
 NPM := $(shell command -v npm 2>/dev/null)
 export PYTHON
 
-.PHONY: help demo serve setup test test-python test-web check bench profile schema matrix fuzz simulate web system clean
+.PHONY: help demo serve setup test test-python test-web check bench bench-retrieval profile schema matrix fuzz simulate web system clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile | expand -t 20
@@ -42,6 +42,11 @@ check: $(DEV) ## Lint, format, types, import rules, file sizes
 
 bench: $(DEV) ## Measure what benchmarks/README.md promises: make bench [ROUNDS=3] [ARGS=--write]
 	@$(BIN)/python benchmarks/run.py $(if $(ROUNDS),--rounds $(ROUNDS)) $(ARGS)
+
+bench-retrieval: $(DEV) ## Measure search over documents, beside others: make bench-retrieval [COLLECTIONS=folder] [SMALL=1] [ARGS=--write]
+	@$(if $(COLLECTIONS),cd benchmarks && ../$(BIN)/python -m retrieval.quality --collections "$(abspath $(COLLECTIONS))" $(ARGS),echo "no COLLECTIONS: the quality of the ranking is left out")
+	@cd benchmarks && ../$(BIN)/python -m retrieval.others $(if $(SMALL),--chunks 10000) $(ARGS)
+	@cd benchmarks && ../$(BIN)/python -m retrieval.speed $(if $(SMALL),--chunks 10000) $(ARGS)
 
 profile: $(DEV) ## Show where the time of one token goes
 	@$(BIN)/python benchmarks/hotspots.py $(ARGS)

@@ -66,6 +66,10 @@ SECTIONS: Mapping[str, Callable[[Path], str]] = {
             "kept_answers",
             "embedding",
             "hotspots",
+            "retrieval_quality",
+            "retrieval_speed",
+            "retrieval_others",
+            "retrieval_others_20000",
         )
     },
 }
