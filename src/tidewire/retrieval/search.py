@@ -22,7 +22,7 @@ from tidewire.core.ports import Encoder
 from tidewire.retrieval.ports import Filter, Index, Row, Scored, Store
 from tidewire.retrieval.ranking import features
 from tidewire.retrieval.ranking.duplicates import PER_DOCUMENT, collapsed
-from tidewire.retrieval.ranking.fuse import normed, reciprocal, shares, weighted
+from tidewire.retrieval.ranking.fuse import CUT, normed, reciprocal, shares, weighted
 from tidewire.retrieval.ranking.recency import Recency, cued, factor, newest, raised
 from tidewire.retrieval.reranking.bounded import Bounded
 from tidewire.retrieval.reranking.port import Skipped
@@ -280,7 +280,7 @@ class _Log:
 
 def _laid(scored: Sequence[Scored], *, whole: bool) -> dict[int, float]:
     """whole: nothing was cut off the list, so that what is not in it scores nothing, and its last is worth what it scores."""
-    return shares(scored) if whole else normed(scored)
+    return shares(scored) if whole else normed(scored, CUT)
 
 
 def allowed(row: Row, which: Filter) -> bool:

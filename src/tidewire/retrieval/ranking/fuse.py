@@ -13,16 +13,17 @@ Scored = tuple[int, float]
 RRF: Final = (
     60  # reciprocal rank fusion's constant, as its authors chose it (Cormack, Clarke and Buettcher, SIGIR 2009)
 )
+CUT: Final = 0.1  # what the last of a list is worth that was cut behind it: what is in both lists counts more
 
 
-def normed(scored: Sequence[Scored]) -> dict[int, float]:
-    """By chunk, 0 to 1: the best of the list is 1, and so is each of a list whose scores are all the same."""
+def normed(scored: Sequence[Scored], floor: float = 0.0) -> dict[int, float]:
+    """By chunk, floor to 1: the best of the list is 1, and so is each of a list whose scores are all the same."""
     if not scored:
         return {}
     low, high = min(score for _, score in scored), max(score for _, score in scored)
     if high <= low:
         return {chunk: 1.0 for chunk, _ in scored}
-    return {chunk: (score - low) / (high - low) for chunk, score in scored}
+    return {chunk: floor + (1.0 - floor) * (score - low) / (high - low) for chunk, score in scored}
 
 
 def shares(scored: Sequence[Scored]) -> dict[int, float]:
