@@ -51,8 +51,9 @@ def test_a_postgres_that_does_not_answer_fails_without_its_password(tmp_path):
     assert "verysecret" not in found.said + found.todo
 
 
-async def test_a_postgres_is_looked_at_and_left_as_it_is(tmp_path, postgres):  # noqa: F811 - the fixture
+async def test_a_postgres_is_looked_at_and_left_as_it_is(tmp_path, monkeypatch, postgres):  # noqa: F811 - the fixture
     pytest.importorskip("asyncpg")
+    from tidewire.retrieval.stores import postgres_near
     from tidewire.retrieval.stores.postgres import PostgresStore
 
     url = await new_database(postgres)
@@ -64,7 +65,10 @@ async def test_a_postgres_is_looked_at_and_left_as_it_is(tmp_path, postgres):  #
     await store.start()
     await store.close()
     found = await asyncio.to_thread(document_checks.store, settings)
-    assert (found.level, found.said) == ("ok", "in Postgres (version 1)")
+    assert (found.level, found.said) == ("ok", "in Postgres (version 2)")
+    monkeypatch.setattr(postgres_near, "OFFERED", "SELECT NULL")
+    found = await asyncio.to_thread(document_checks.store, settings)
+    assert (found.level, "no pgvector" in found.said) == ("warn", True)
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def store(settings: Settings) -> Finding:
         store_of(settings)
     except SettingsError as error:
         return Finding("documents", "fail", error.message, "Set it right, or take it out.")
-    return asyncio.run(_postgres(settings.retrieval.store))
+    return asyncio.run(_postgres(settings.retrieval.store, settings.retrieval.pgvector_above))
 
 
 def _file(path: Path) -> Finding:
@@ -66,9 +66,10 @@ def _file(path: Path) -> Finding:
     return Finding("documents", "ok", f"{counts[0]} in {counts[1]} chunks, in {path} (version {version})")
 
 
-async def _postgres(url: str) -> Finding:
+async def _postgres(url: str, above: int) -> Finding:
     import asyncpg  # noqa: PLC0415 - an extra, which `store_of` has looked for
 
+    from tidewire.retrieval.stores.postgres_near import OFFERED  # noqa: PLC0415
     from tidewire.retrieval.stores.postgres_tables import SCHEMA_NAME  # noqa: PLC0415
     from tidewire.retrieval.stores.postgres_tables import VERSION as KNOWN  # noqa: PLC0415
 
@@ -78,16 +79,22 @@ async def _postgres(url: str) -> Finding:
         if await db.fetchval("SELECT to_regclass($1)", f"{SCHEMA_NAME}.counter") is None:
             return Finding("documents", "ok", "Postgres answers; its tables are made when a server starts")
         version = await db.fetchval(f"SELECT version FROM {SCHEMA_NAME}.counter")  # noqa: S608 - ours
+        offered = await db.fetchval(OFFERED)
     except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         said = f"Postgres cannot be used ({type(error).__name__})"  # its own words may show the password
         return Finding("documents", "fail", said, "Does it run, is retrieval.store right, and may the user connect?")
     finally:
         if db is not None:
             await db.close(timeout=PATIENCE)
-    if version != KNOWN:
+    if version > KNOWN:
         said = f"those in Postgres are of version {version}, and this Tidewire knows version {KNOWN}"
         return Finding("documents", "fail", said, "Use the Tidewire that wrote them, or another database.")
-    return Finding("documents", "ok", f"in Postgres (version {version})")
+    said = f"in Postgres (version {version}; brought to {KNOWN} when a server starts)" if version < KNOWN else ""
+    said = said or f"in Postgres (version {version})"
+    if above and not offered:
+        said += "; it has no pgvector 0.8: all vectors are searched in memory"
+        return Finding("documents", "warn", said, "Install pgvector there, or set retrieval.pgvector_above to 0.")
+    return Finding("documents", "ok", said)
 
 
 def index() -> Finding:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.util import find_spec
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -24,9 +24,12 @@ from tidewire.retrieval.reranking.bounded import Bounded
 from tidewire.retrieval.search import Finder, Search
 from tidewire.retrieval.vectors import Vectors
 from tidewire.retrieval.watch import Watch
-from tidewire.server.document_store import store_of
+from tidewire.server.document_store import pgvector_of, store_of
 from tidewire.server.encoders import Encoders
 from tidewire.server.settings import Settings
+
+if TYPE_CHECKING:
+    from tidewire.retrieval.stores.pgvector import Pgvector
 
 log = logging.getLogger("tidewire.retrieval")
 
@@ -38,7 +41,7 @@ HOSTED_BATCH: Final = 128
 class Library(msgspec.Struct, frozen=True):
     """store: the truth. index: made from it. search: over both. corpus: as the model that quotes sees them.
 
-    finder: what passages are asked of: the search, what remembers its last results, what counts both. watch: what answers were given of it.
+    pgvector: searches large namespaces by meaning, in place of the index. finder: what passages are asked of: the search, what remembers its last results, what counts both. watch: what answers were given of it.
     """
 
     store: Store
@@ -47,11 +50,15 @@ class Library(msgspec.Struct, frozen=True):
     finder: Finder
     watch: Watch
     corpus: Corpus
+    pgvector: Pgvector | None = None
 
     async def run(self, stack: AsyncExitStack, encoders: Encoders, meter: EncoderMeter) -> None:
         """Open the store, begin to fill the index and to make vectors; all of it ends with the stack."""
         await self.store.start()
         stack.push_async_callback(self.store.close)
+        if self.pgvector is not None:
+            await self.pgvector.start(self.index)
+            stack.push_async_callback(self.pgvector.close)
         await self.index.start()
         stack.push_async_callback(self.index.close)
         if self.search.reranker is not None:
@@ -75,7 +82,9 @@ def library_of(
     store = store_of(settings)
     encoder = encoders.encoder
     names = [one.name for one in (encoder, encoders.former if encoder is not None else None) if one is not None]
-    index = MemoryIndex(store, _words(), _matrix() if names else None, names, meter=meter)
+    matrix = _matrix() if names else None
+    pgvector = pgvector_of(settings, store, names if matrix else ())
+    index = MemoryIndex(store, _words(), matrix, names, meter=meter, elsewhere=pgvector)
     search = Search(store, index, encoder=encoder, former=encoders.former, reranker=reranker)
     given = settings.retrieval
     finder: Finder = Recent(search, given.results_s, given.results_bytes) if given.results_s else search
@@ -83,7 +92,7 @@ def library_of(
         finder = Measured(finder, meter)
     watch = Watch(index, meter=meter)
     corpus = Corpus(finder, index, watch, frozenset(given.groups))
-    return Library(store, index, search, finder, watch, corpus)
+    return Library(store, index, search, finder, watch, corpus, pgvector)
 
 
 class NoDocuments:

@@ -146,6 +146,12 @@ class Retrieval(Group, frozen=True):
             description='Where documents are kept: "sqlite", a file in the data folder, or a postgres:// address that several servers share.',
         ),
     ] = "sqlite"
+    pgvector_above: Annotated[
+        int,
+        Meta(
+            ge=0, description="Chunks of a namespace above which Postgres searches its vectors, by pgvector; 0: never."
+        ),
+    ] = 300_000
     passages: Annotated[int, Meta(ge=1, le=50, description="Passages looked at for one answer.")] = 16
     pace: Annotated[
         float, Meta(gt=0, le=100_000, extra={"unit": "tokens/s"}, description="How fast the extractive model writes.")

@@ -47,8 +47,18 @@ class Dense(Protocol):
         """Bytes of memory."""
 
 
+class Elsewhere(Protocol):
+    """Searches some namespaces by meaning outside of this process."""
+
+    def holds(self, namespace: str, encoder: str) -> bool: ...
+
+    async def search(self, namespace: str, encoder: str, vector: bytes, limit: int, which: Filter) -> list[Scored]: ...
+
+
 class MemoryIndex:
     """A `retrieval.ports.Index`. matrix: makes the vectors' engine for so many dimensions; None: words alone.
+
+    elsewhere: what it holds is kept in no matrix.
 
     encoders: names whose vectors are loaded; the first is the one that `visible(full=True)` waits for. clock: seconds; wall: Unix seconds.
     """
@@ -62,6 +72,7 @@ class MemoryIndex:
         clock: Callable[[], float] = time.monotonic,
         *,
         meter: SearchMeter | None = None,
+        elsewhere: Elsewhere | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
@@ -71,6 +82,7 @@ class MemoryIndex:
         self._clock = clock
         self._meter = meter
         self._wall = wall
+        self._elsewhere = elsewhere
         self._places: dict[int, Place] = {}
         self._matrices: dict[tuple[str, str], Dense] = {}
         self._counts: dict[str, int] = {}  # chunks by namespace
@@ -111,8 +123,13 @@ class MemoryIndex:
         return [pair for pair in found if (place := self._places.get(pair[0])) and place.namespace == namespace]
 
     async def dense(self, namespace: str, encoder: str, vector: bytes, limit: int, which: Filter) -> list[Scored]:
+        if limit < 1:
+            return []
+        if self._elsewhere is not None and self._held_elsewhere(namespace, encoder):
+            found = await self._elsewhere.search(namespace, encoder, vector, limit, which)
+            return [pair for pair in found if pair[0] in self._places]
         matrix = self._matrices.get((namespace, encoder))
-        if matrix is None or limit < 1:
+        if matrix is None:
             return []
         readers = {number for names, number in self._readers.items() if not names or not which.groups.isdisjoint(names)}
         sources = {self._sources.get(name, -1) for name in which.sources} if which.sources else None
@@ -120,12 +137,19 @@ class MemoryIndex:
         return [pair for pair in found if pair[0] in self._places]
 
     def embedded(self, namespace: str, encoder: str) -> bool:
-        return (namespace, encoder) in self._matrices
+        return (namespace, encoder) in self._matrices or self._held_elsewhere(namespace, encoder)
 
     def forget(self, encoders: AbstractSet[str]) -> None:
         """Let go of all vectors but those of these encoders."""
         for key in [key for key in self._matrices if key[1] not in encoders]:
             del self._matrices[key]
+
+    def release(self, namespace: str, encoder: str) -> None:
+        """Let go of the vectors of a namespace that are held elsewhere from now on."""
+        self._matrices.pop((namespace, encoder), None)
+
+    def _held_elsewhere(self, namespace: str, encoder: str) -> bool:
+        return self._elsewhere is not None and self._elsewhere.holds(namespace, encoder)
 
     async def rarity(self, namespace: str, terms: Sequence[str]) -> dict[str, float]:
         total = self._counts.get(namespace, 0)
@@ -357,7 +381,7 @@ class MemoryIndex:
         assert self._matrix is not None
         for chunk, vector in vectors:
             place = self._places.get(chunk)
-            if place is None:
+            if place is None or self._held_elsewhere(place.namespace, encoder):
                 continue
             key = (place.namespace, encoder)
             matrix = self._matrices.get(key)

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Final, TypeVar, cast
 from urllib.parse import parse_qs, unquote
 
@@ -128,14 +128,33 @@ class PostgresStore(Calls):
         }
 
     async def _read(self, look: Callable[[Any], T | Awaitable[T]]) -> T:
+        return await self.look(lambda db: cast("Callable[[Reading], Awaitable[T]]", look)(Reading(db)))
+
+    async def look(self, ask: Callable[[Any], Awaitable[T]]) -> T:
+        """What it finds on a connection of the pool."""
         for again in (True, False):
             try:
                 async with self._pool.acquire(timeout=CONNECT_S) as db:
-                    return await cast("Callable[[Reading], Awaitable[T]]", look)(Reading(db))
+                    return await ask(db)
             except _FAULT as error:
                 if not (again and isinstance(error, _AWAY)):  # a connection that was cut meanwhile is tried anew once
                     raise InternalError(f"the documents cannot be read now ({self._said(error)})") from error
         raise AssertionError("unreachable")
+
+    async def write(self, work: Callable[[Any], Awaitable[T]]) -> T:
+        """In a transaction that follows those of all servers; returns once it is committed."""
+        return await self._do(lambda writing: work(writing.db))
+
+    @contextlib.asynccontextmanager
+    async def alone(self) -> AsyncIterator[Any]:
+        """A connection of its own, without a limit of time, for what takes minutes."""
+        db = await asyncpg.connect(
+            **self._how() | {"command_timeout": None, "server_settings": {"search_path": SCHEMA_NAME}}
+        )
+        try:
+            yield db
+        finally:
+            db.terminate()
 
     async def _do(self, work: Callable[[Any], T | Awaitable[T]], *, wake: bool = False) -> T:
         """The result, once it is committed."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 from tidewire.core.errors import SettingsError
+from tidewire.retrieval.stores.postgres_near import LARGE
 
-VERSION: Final = 1
+VERSION: Final = 2
 SCHEMA_NAME: Final = "tidewire"
 LOCK: Final = 0x7469_6465  # of the advisory lock under which one server makes the tables
 
@@ -51,9 +52,12 @@ async def prepare(db: Any) -> None:
         if await db.fetchval("SELECT to_regnamespace($1)", SCHEMA_NAME) is None:
             await db.execute(f"CREATE SCHEMA {SCHEMA_NAME}")
         if await db.fetchval("SELECT to_regclass($1)", f"{SCHEMA_NAME}.counter") is None:
-            await db.execute(SCHEMA)
+            await db.execute(SCHEMA + LARGE)
             await db.execute("INSERT INTO counter (version) VALUES ($1)", VERSION)
         found = await db.fetchval("SELECT version FROM counter")
+        if found == 1:
+            await db.execute(LARGE)
+            found = await db.fetchval("UPDATE counter SET version = $1 RETURNING version", VERSION)
         if found != VERSION:
             raise SettingsError(
                 f"the documents in Postgres are of version {found}, and this Tidewire knows version {VERSION};"
