@@ -248,6 +248,19 @@ def test_a_refinement_is_over_before_the_deadline_of_its_stream():
     virtually(work())
 
 
+def test_what_was_spent_before_the_draft_leaves_a_refinement_less():
+    async def work():
+        loop = asyncio.get_running_loop()
+        due = loop.time() + 2.0
+        better = Speaker("better", [*said(BETTER)[:9], "hang"])
+        cup = await asked(cascade(Speaker("draft", said(DRAFT)), better), time_limit=3.0, deadline=due)
+        assert text_of(cup.events) == DRAFT
+        assert loop.time() < due
+        well_formed(cup.events)
+
+    virtually(work())
+
+
 def test_a_draft_that_fails_ends_the_stream_as_any_host_does():
     async def work():
         for edits in (True, False):

@@ -221,3 +221,18 @@ def test_what_is_known_of_nobody_is_half_of_the_time():
     assert due.rush("m", 0.0) == pytest.approx(4.999)
     assert due.rush("m", 8.0) == pytest.approx(0.999)
     assert Due(None, 0.0, instead="small", healths=Healths()).rush("m", 0.0) is None
+
+
+def test_what_was_spent_before_a_route_is_asked_counts_towards_its_deadline():
+    async def run():
+        now = asyncio.get_running_loop().time()
+        first, second = hosts(Host("a", wait=0.5, error=Down), Host("b", wait=30.0))
+        of = route(plan("a", "b", retries=0), [first, second])
+        error = await refusal(of, question(time_limit=10.0, deadline=now + 2.0))
+        assert error.kind == "time_limit"
+        assert asyncio.get_running_loop().time() - now == pytest.approx(2.0)
+        assert of.healths["b"].failures == 0, "it was the request's time, not the host's"
+        error = await refusal(of, question(deadline=now + 2.0))
+        assert (error.kind, first.asked) == ("time_limit", 1), "nobody was asked, and no model is to blame"
+
+    virtually(run())

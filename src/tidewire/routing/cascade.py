@@ -22,6 +22,7 @@ from tidewire.core.tokens import of_text
 from tidewire.routing import judge
 from tidewire.routing.cascade_plan import CascadePlan, Member
 from tidewire.routing.drafting import Draft
+from tidewire.routing.due import deadline
 from tidewire.routing.hedge import Hedges
 from tidewire.routing.judge import Verdict, asks_json
 from tidewire.routing.refining import Better, Heard, Other
@@ -96,7 +97,7 @@ class _Answering:
         self._edits = edits
         self._now = cascade.clock
         self._began = self._now()
-        self._deadline = self._began + min(request.time_limit or cascade.limit, cascade.limit) - ROLLING_BACK
+        self._deadline = deadline(request, cascade.limit, self._began) - ROLLING_BACK
         self._draft = Draft(self._sink, hold=not edits, grown=self._grown)
         self._judging: asyncio.Task[bool | None] | None = None
         self._judged = Heard()

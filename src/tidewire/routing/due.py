@@ -1,15 +1,27 @@
-"""A first token that is due: whom that puts last, when a second candidate must be asked, and when candidates have had their time."""
+"""When an answer must be whole; and a first token that is due: whom that puts last, when a second candidate must be asked, and when
+candidates have had their time.
+"""
 
 from __future__ import annotations
 
 import math
 from typing import Final
 
+from tidewire.core.request import Request
 from tidewire.routing.health import Healths
 
 FAREWELL: Final = 0.002  # seconds before it is due: who gives up by then can still say itself what was tried
 HALF: Final = 0.5  # of the time: for a model of which nothing is known; the most for the last resort
 QUARTER: Final = 0.25  # of the time: for the last resort while nothing is known of it
+
+
+def deadline(request: Request, limit: float, now: float) -> float:
+    """When the answer must be whole, on the clock of the route. limit: seconds, where the request sets no time limit.
+
+    A stream's own deadline counts what was spent before this answer: searching, and earlier rounds of tools.
+    """
+    mine = now + min(request.time_limit or limit, limit)
+    return mine if request.deadline is None else min(mine, request.deadline)
 
 
 class Due:

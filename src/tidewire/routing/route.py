@@ -13,7 +13,7 @@ import random
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final
 
-from tidewire.core.errors import BadRequest, TidewireError, UnknownModel, UpstreamError
+from tidewire.core.errors import BadRequest, TidewireError, TimedOut, UnknownModel, UpstreamError
 from tidewire.core.events import Notice
 from tidewire.core.meter import RouteMeter
 from tidewire.core.ports import ModelInfo, Provider, Sink
@@ -21,7 +21,7 @@ from tidewire.core.request import Request
 from tidewire.routing.budget import Budget
 from tidewire.routing.choose import prefix, ranked
 from tidewire.routing.continuation import Unbroken, continuable, prefills
-from tidewire.routing.due import Due
+from tidewire.routing.due import Due, deadline
 from tidewire.routing.health import Healths
 from tidewire.routing.hedge import Hedges, race
 from tidewire.routing.table import Candidate, Needs, Plan, lacks, needs
@@ -103,7 +103,7 @@ class _Answering:
         self._sink = Numbered(self._unbroken or sink)
         self._now = route.clock
         began = self._now()
-        self._deadline = began + min(request.time_limit or route.limit, route.limit)
+        self._deadline = deadline(request, route.limit, began)
         self._due = Due(request.first_by, began, instead=route.plan.degrade, healths=route.healths)
         self._tries = 0  # that reached a host
         self._others = 0  # candidates after the first
@@ -350,6 +350,8 @@ class _Answering:
             models = f"{len(self._failed)} model{'s' * (len(self._failed) != 1)}"
             raise told(last, f"the route {self._route.name!r} gave up after {tries} at {models}")
         now = self._now()
+        if now >= self._deadline:
+            raise TimedOut("the time limit was over before a model could be asked; raise time_limit", code="time_limit")
         wait = min((self._route.healths[c.model].breaker.wait(now) for c in able), default=0.0)
         error = UpstreamError(
             f"no model of the route {self._route.name!r} is asked now, since they failed of late; try again in {wait:.0f} s",
