@@ -24,7 +24,10 @@ log = logging.getLogger("tidewire.retrieval")
 LOOK: Final = 30.0  # seconds between two looks at what has grown, and at what other servers have made
 BATCH: Final = 500  # chunks carried over in one commit: other writes wait for no more
 LOCK: Final = 0x7469_6466  # of the advisory lock under which one server makes a graph
-BREADTH: Final = (100, 1000)  # hnsw.ef_search: the least, and the most that pgvector takes
+BREADTH: Final = (
+    400,
+    1000,
+)  # hnsw.ef_search: the least (with 100, `benchmarks/retrieval/pgvector.py` found 0.85 of ten), and the most it takes
 
 _WHICH: Final = (
     "(d.expires IS NULL OR d.expires > $2) AND (d.readers = '[]' OR EXISTS (SELECT 1 FROM json_array_elements(d.readers::json) r"
