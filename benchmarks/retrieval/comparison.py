@@ -12,13 +12,17 @@ from retrieval.report import at
 
 
 class Way(msgspec.Struct):
-    """How an engine was asked. Seconds; queries by round. stale: answers that held what had been deleted. found, gone: after a put, a delete."""
+    """How an engine was asked. Seconds; queries by round. found, gone: after a put, a delete.
+
+    stale: answers that held what had been deleted. lost: puts that no query found within a second.
+    """
 
     name: str
     queries: list[list[float]] = []
     found: list[float] = []
     gone: list[float] = []
     stale: int = 0
+    lost: int = 0
 
     @property
     def all_queries(self) -> list[float]:
@@ -42,8 +46,8 @@ class Measure(msgspec.Struct):
 
 OURS: Final = "Tidewire"
 WORDS: Final = "words"
-WAY: Final = f"{'':<36}{'query':>9}{'':>9}{'x ours':>9}{'put':>9}{'':>9}{'delete':>9}{'':>9}{'stale':>8}\n"
-TIMES: Final = f"{'':<36}{'p50':>9}{'p95':>9}{'':>9}{'p50':>9}{'p95':>9}{'p50':>9}{'p95':>9}{'':>8}\n"
+WAY: Final = f"{'':<36}{'query':>9}{'':>9}{'x ours':>9}{'put':>9}{'':>9}{'delete':>9}{'':>9}{'stale':>8}{'lost':>6}\n"
+TIMES: Final = f"{'':<36}{'p50':>9}{'p95':>9}{'':>9}{'p50':>9}{'p95':>9}{'p50':>9}{'p95':>9}{'':>8}{'':>6}\n"
 SIZES: Final = f"{'':<36}{'installed':>11}{'build s':>11}{'open s':>11}{'disk MB':>11}{'memory MB':>11}\n"
 
 
@@ -62,7 +66,8 @@ def ratio(way: Way, ours: Way | None) -> float | None:
 def table(measures: Sequence[Measure]) -> str:
     measured = [one for one in measures if not one.failed]
     out = [
-        "Milliseconds. put: until a query finds it; delete: until none does; stale: answers that still held it\n",
+        "Milliseconds. put: until a query finds it; delete: until none does.\n",
+        "stale: answers that held it after the delete; lost: puts that no query found within a second\n\n",
         WAY,
         TIMES,
     ]
@@ -74,7 +79,7 @@ def table(measures: Sequence[Measure]) -> str:
             asked, against = way.all_queries, ratio(way, yardstick(measured, way))
             out.append(
                 f"{f'{one.name}, {way.name}':<36}{at(asked, 0.5):>9.2f}{at(asked, 0.95):>9.2f}"
-                f"{'-' if against is None else f'{against:.2f}':>9}{times}{way.stale:>8}\n"
+                f"{'-' if against is None else f'{against:.2f}':>9}{times}{way.stale:>8}{way.lost:>6}\n"
             )
     out += ["\n", SIZES]
     for one in measured:
@@ -91,13 +96,14 @@ def table(measures: Sequence[Measure]) -> str:
 
 
 STYLE: Final = (
-    "text{fill:#212529}.back{fill:#fff}.ours{fill:#0b7285}.other{fill:#adb5bd}.axis{stroke:#ced4da}.soft{fill:#495057}"
-    "@media(prefers-color-scheme:dark){text{fill:#e9ecef}.back{fill:#0d1117}.ours{fill:#66d9e8}.other{fill:#5c6770}"
-    ".axis{stroke:#495057}.soft{fill:#adb5bd}}"
+    "text{fill:#212529}.back{fill:#fff}.ours{fill:#0b7285}.other{fill:#868e96}.p95{opacity:.45}.axis{stroke:#ced4da}.soft{fill:#495057}"
+    ".label{paint-order:stroke;stroke:#fff;stroke-width:4px}"
+    "@media(prefers-color-scheme:dark){text{fill:#e9ecef}.back{fill:#0d1117}.ours{fill:#66d9e8}.other{fill:#868e96}"
+    ".axis{stroke:#495057}.soft{fill:#adb5bd}.label{stroke:#0d1117}}"
 )
-LEFT, WIDE, GAP, STEP, TOP = 232, 150, 58, 24, 62  # pixels
+LEFT, WIDE, GAP, STEP, TOP = 232, 150, 84, 24, 62  # pixels
 LOWEST, DECADES = 0.1, 4  # milliseconds where the scale of times begins, and powers of ten on it
-PANELS: Final = ("Query, p95 ms", "Put until found, p95 ms", "Installed, MB")
+PANELS: Final = ("Query, p50 and p95, ms", "Put until found, p50 and p95, ms", "Installed, MB")
 
 
 def picture(measures: Sequence[Measure], says: str) -> str:
@@ -107,7 +113,7 @@ def picture(measures: Sequence[Measure], says: str) -> str:
     rows = [(one, way) for one in measures if not one.failed for way in one.ways]
     most = max([one.installed for one, _ in rows], default=1.0) or 1.0
     height = TOP + STEP * len(rows) + 12
-    whole = LEFT + len(PANELS) * (WIDE + GAP)
+    whole = LEFT + len(PANELS) * (WIDE + GAP) - 44
     out = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {whole} {height}" font-family="sans-serif" font-size="12">',
         f'<style>{STYLE}</style><rect class="back" width="{whole}" height="{height}"/>',
@@ -121,17 +127,21 @@ def picture(measures: Sequence[Measure], says: str) -> str:
         y = TOP + STEP * n
         kind = "ours" if one.name == OURS else "other"
         out.append(f'<text x="10" y="{y + 12}">{one.name}, {way.name}</text>')
-        asked, put = at(way.all_queries, 0.95), at(way.found, 0.95)
-        shares = (
-            (_along(asked), f"{asked:.1f}"),
-            (_along(put), f"{put:.1f}"),
-            (one.installed / most, f"{one.installed:.0f}"),
-        )
-        for panel, (share, label) in enumerate(shares):
-            left, width = LEFT + panel * (WIDE + GAP), WIDE * share
-            out.append(f'<rect class="{kind}" x="{left}" y="{y}" width="{width:.1f}" height="16"/>')
-            out.append(f'<text x="{left + width + 5:.1f}" y="{y + 12}" font-size="11">{label}</text>')
+        for panel, times in enumerate((way.all_queries, way.found)):
+            low, high = at(times, 0.5), at(times, 0.95)
+            out += _bar(panel, y, f"{kind} p95", _along(high), f"{low:.1f} / {high:.1f}")
+            out += _bar(panel, y, kind, _along(low))
+        out += _bar(2, y, kind, one.installed / most, f"{one.installed:.0f}")
     return "\n".join([*out, "</svg>"]) + "\n"
+
+
+def _bar(panel: int, y: int, kind: str, share: float, label: str = "") -> list[str]:
+    """share: of the panel's width."""
+    left, width = LEFT + panel * (WIDE + GAP), WIDE * share
+    out = [f'<rect class="{kind}" x="{left}" y="{y}" width="{width:.1f}" height="16"/>']
+    if label:
+        out.append(f'<text class="label" x="{left + width + 5:.1f}" y="{y + 12}" font-size="11">{label}</text>')
+    return out
 
 
 def _along(milliseconds: float) -> float:

@@ -4,7 +4,7 @@
 
 All have the same chunks, vectors, questions and writes, and each a process of its own, in which nothing is installed but its package
 (ours has the development environment). It builds its files in one process and is measured in a second, which opens them. Rounds are
-interleaved: each engine is asked in turn, one question at a time, then all again. The vectors are drawn at random: nothing here says
+interleaved: each engine is asked in turn, one question at a time, then all again. The vectors are drawn by lot: nothing here says
 which finds the better passages. What cannot be installed or fails is left out, and the table says so.
 
 --work keeps the documents between two runs; --packages keeps what is installed.
@@ -39,6 +39,9 @@ from retrieval import corpus
 from tidewire.core import prose
 
 DIMENSIONS: Final = 384
+WITHIN: Final = (
+    32  # dimensions of the plane that vectors lie around, as real ones do: an index of near ones must find near ones
+)
 QUESTIONS: Final = 400
 NEW: Final = 400
 ENGINES: Final = {"tidewire": OURS, "fts5": "SQLite FTS5", "lancedb": "LanceDB", "chromadb": "Chroma"}
@@ -63,8 +66,10 @@ def prepare(folder: Path, most: int) -> None:
     (folder / "asked.json").write_text(json.dumps(asked), encoding="utf-8")
     (folder / "new.json").write_text(json.dumps(new), encoding="utf-8")
     numbers = np.random.default_rng(5)
+    plane = numbers.normal(size=(WITHIN, DIMENSIONS))
     for name, count in (("vectors.f32", len(texts)), ("asked.f32", QUESTIONS), ("new.f32", NEW)):
-        made = numbers.normal(size=(count, DIMENSIONS))
+        made = numbers.normal(size=(count, WITHIN)) @ plane
+        made += numbers.normal(size=made.shape)
         made /= np.linalg.norm(made, axis=1, keepdims=True)
         (folder / name).write_bytes(made.astype("<f4").tobytes())
 
@@ -182,6 +187,7 @@ def turn(process: Peer, measure: Measure, number: int, queries: int, writes: int
         way.found += wrote["found"]
         way.gone += wrote["gone"]
         way.stale += wrote["stale"]
+        way.lost += wrote["lost"]
         measure.upkeep += wrote["upkeep"]
         measure.memory = wrote["memory_mb"]
 
@@ -250,7 +256,7 @@ def main() -> int:
         prepare(files, given.chunks)
         measures = measured(given.only, given.rounds, given.queries, given.writes, files, packages)
         says = f"{given.chunks:,} chunks, {given.rounds} rounds of {given.queries} queries and {given.writes} puts for each row."
-        text = f"{says} {table(measures)}{whole(packages)}"
+        text = f"{says}\n{table(measures)}{whole(packages)}"
     print(text, end="")
     if given.write:
         page.save(page.RESULTS / f"{name}.json", {"context": facts(Cores.find(realtime=False)), "text": text})

@@ -27,7 +27,7 @@ def measures():
 def test_the_table_has_a_row_for_each_way_and_says_what_is_left_out():
     made = table(measures())
     row = next(line for line in made.splitlines() if line.startswith("Other, meaning"))
-    assert row.split()[2:] == ["20.00", "20.00", "7.50", "30.00", "30.00", "30.00", "30.00", "2"]
+    assert row.split()[2:] == ["20.00", "20.00", "7.50", "30.00", "30.00", "30.00", "30.00", "2", "0"]
     assert "Absent is left out: it could not be installed" in made
     assert "Other's upkeep, every 20 changes: 1 times, 500 ms in the median" in made
 
@@ -39,10 +39,10 @@ def test_a_ratio_is_that_of_one_round_and_of_the_same_way():
     assert ratio(other.ways[0], None) is None
 
 
-def test_the_picture_is_xml_with_three_bars_for_each_way_that_was_measured():
+def test_the_picture_is_xml_with_bars_for_each_way_that_was_measured():
     drawn = ET.fromstring(picture(measures(), "2,000 chunks"))
-    bars = [one for one in drawn.iter("{http://www.w3.org/2000/svg}rect") if one.get("class") in ("ours", "other")]
-    assert len(bars) == 3 * 4
+    bars = [one.get("class") for one in drawn.iter("{http://www.w3.org/2000/svg}rect")]
+    assert [bars.count(kind) for kind in ("ours", "ours p95", "other", "other p95")] == [3 * 2, 2 * 2, 3 * 2, 2 * 2]
 
 
 def test_the_extra_of_the_index_is_what_is_installed():
@@ -73,7 +73,7 @@ async def test_an_engine_is_built_opened_asked_and_written_to(tmp_path):
     assert await measured.engine.find("words", "dusk", b"", 0.0) == ["d#1"]
     assert await measured.engine.find("words", "dusk", b"", NEVER + 1) == []
     wrote = await measured.writes("words", 0, 1)
-    assert (len(wrote["found"]), len(wrote["gone"]), wrote["stale"]) == (1, 1, 0)
+    assert (len(wrote["found"]), len(wrote["gone"]), wrote["stale"], wrote["lost"]) == (1, 1, 0, 0)
     await measured.engine.close()
     with sqlite3.connect(folder / "words.db") as left:
         assert left.execute("SELECT count(*) FROM chunks").fetchone() == (2,)
