@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import http.server
 import json
@@ -18,6 +19,7 @@ from docs.conftest import environment
 
 EXAMPLES = ROOT / "examples"
 CHROMIUM = next((p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None)
+ESBUILD = EXAMPLES.parent / "web" / "node_modules" / ".bin" / "esbuild"
 FLAGS = "--headless=new --no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync --no-first-run"
 SAYS = {
     "openai_chat.py": " tokens",
@@ -36,31 +38,65 @@ def test_a_python_example_runs_to_its_end(example, client_environment):
     assert SAYS[example.name] in done.stdout
 
 
-def test_functions_are_tools_of_the_server_and_a_model_calls_them(tmp_path):
-    own = {"SERVER__PORT": "0", "DATA": str(tmp_path), "LOGGING__FORMAT": "json", "MODELS__DISCOVER": "0"}
+@contextlib.contextmanager
+def _served(folder: str, data):
+    """A server with the settings of an example's folder: its address."""
+    own = {"SERVER__PORT": "0", "DATA": str(data), "LOGGING__FORMAT": "json", "MODELS__DISCOVER": "0"}
     process = subprocess.Popen(
         [sys.executable, "-m", "tidewire.cli", "serve"],
-        env=environment(**{f"TIDEWIRE_{name}": value for name, value in own.items()}),
-        cwd=EXAMPLES / "tools",
+        env=environment(**{f"TIDEWIRE_{name}": value for name, value in own.items()}, TIDEWIRE_EMBEDDING__KIND="none"),
+        cwd=EXAMPLES / folder,
         stderr=subprocess.PIPE,
     )
     try:
         lines = (json.loads(line) for line in process.stderr)
-        address = next(line["address"] for line in lines if "address" in line)
+        yield next(line["address"] for line in lines if "address" in line)
+    finally:
+        process.terminate()
+        process.stderr.close()
+        process.wait()
+
+
+def test_functions_are_tools_of_the_server_and_a_model_calls_them(tmp_path):
+    with _served("tools", tmp_path) as address:
         said = """sim: tool=tide,horn arguments='{"hour": 6}' text=Done. ttft_ms=0"""
         asked = {"model": "simulated", "input": said}
         answer = httpx.post(
             f"{address}/v1/streams", json=asked, headers={"accept": "application/json"}, timeout=30
         ).json()
-    finally:
-        process.terminate()
-        process.stderr.close()
-        process.wait()
     tide, horn = answer["server_calls"]
     assert json.loads(tide["result"]) == {"height": 0.51, "unit": "m"}
     assert horn["failed"]
     assert "hour" in horn["result"]
     assert answer["text"].endswith("Done.")
+
+
+def test_an_answer_from_documents_cites_them_and_marks_what_has_changed(tmp_path):
+    with _served("documents", tmp_path) as address:
+        run = functools.partial(
+            subprocess.run,
+            env=environment(TIDEWIRE_URL=address),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        asked = run([sys.executable, str(EXAMPLES / "documents" / "ask.py")]).stdout
+        assert asked.startswith("given: [1] Days of leave, [2] At the end of the year\nYou have 30 days")
+        assert "Days of leave: A year has 30 days of leave." in asked
+        assert "superseded: Days of leave has changed" in asked
+        assert asked.endswith("2 passages given, 2 cited, 1 superseded\n")
+        annotated = run([sys.executable, str(EXAMPLES / "documents" / "openai_client.py")]).stdout
+        assert "'Up to five move into the next year' is from At the end of the year (rest.md)" in annotated
+        node = shutil.which("node")
+        if node is None or not ESBUILD.exists():
+            return
+        bundled = run(
+            [str(ESBUILD), str(EXAMPLES / "documents" / "ask.ts"), "--bundle", "--format=esm", "--platform=node"]
+        )
+        told = run([node, "--input-type=module", "-"], input=bundled.stdout).stdout.splitlines()
+    assert told[1].startswith("1. Days of leave, changed while this was being written: A year has 30 days")
+    assert told[2].startswith("2. At the end of the year: Up to five days")
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):

@@ -31,6 +31,15 @@ class Document(msgspec.Struct):
     text: str = ""
 
 
+class Put(msgspec.Struct):
+    """visible: whether searches found it in time; None: nobody waited for that."""
+
+    location: str
+    status: Literal["added", "replaced", "unchanged"]
+    version: int
+    visible: bool | None = None
+
+
 class Page(msgspec.Struct):
     """after: to ask for the next page with; None behind the last."""
 
@@ -100,6 +109,32 @@ def reading(name: str) -> Call:
 
 def document(body: bytes) -> Document:
     return msgspec.json.decode(body, type=Document)
+
+
+def putting(
+    location: str,
+    text: str,
+    *,
+    kind: str = "text/markdown",
+    title: str | None = None,
+    uri: str | None = None,
+    published: float | None = None,
+    expires: float | None = None,
+    readers: Sequence[str] = (),
+    visible: Literal["none", "lexical", "full"] = "lexical",
+) -> Call:
+    """Add a document, or replace the one of this location. Times are Unix seconds. Its answer is read by `put`.
+
+    visible: answered once searches find it by its words (lexical), by its meaning too (full), or once it is stored (none).
+    """
+    said = {"title": title, "uri": uri, "published": published, "expires": expires, "readers": list(readers) or None}
+    told = {name: value for name, value in said.items() if value is not None}
+    body = msgspec.json.encode({"text": text, "kind": kind, **told})
+    return Call("PUT", f"/v1/documents/{quote(location)}?visible={visible}", body)
+
+
+def put(body: bytes) -> Put:
+    return msgspec.json.decode(body, type=Put)
 
 
 def deleting(name: str) -> Call:
