@@ -8,7 +8,7 @@ import random
 import pytest
 
 from routing.played import Cup, Down, Host, attempts, plan, question, refusal, route, virtually
-from tidewire.core.errors import TimedOut
+from tidewire.core.errors import TimedOut, UpstreamError
 from tidewire.core.events import Closed, Notice
 from tidewire.engine.plan import Plan as UsePlan
 from tidewire.engine.plan import Plans
@@ -234,5 +234,52 @@ def test_what_was_spent_before_a_route_is_asked_counts_towards_its_deadline():
         assert of.healths["b"].failures == 0, "it was the request's time, not the host's"
         error = await refusal(of, question(deadline=now + 2.0))
         assert (error.kind, first.asked) == ("time_limit", 1), "nobody was asked, and no model is to blame"
+
+    virtually(run())
+
+
+def test_a_hedge_that_is_not_allowed_does_not_bring_the_last_moment_forward():
+    async def run():
+        first, second = hosts(Host("a", wait=0.02), Host("b", wait=0.1))
+        of = route(plan("a", "b", hedge_share=0.05), [first, second])
+        await taught(of)
+        first.wait = 0.15
+        assert (await served(of))[-1].status == "completed"
+        assert (first.asked, second.asked) == (1, 0), "it is later than usual, and spoke before b had to be asked"
+        first.wait = 3600.0
+        assert 200 < (await served(of))[-1].ttft < 300
+
+    virtually(run())
+
+
+def test_whom_the_breaker_has_left_out_meanwhile_is_not_asked_beside():
+    async def run():
+        first, second = hosts(hung("a"), Host("b", wait=0.1))
+        of = route(plan("a", "b"), [first, second])
+        await taught(of)
+        of.healths["a"].times = Times()
+        loop = asyncio.get_running_loop()
+
+        def breaks():
+            for _ in range(5):
+                of.healths["b"].breaker.failed(loop.time(), probe=False, share=0.5, pause=5.0)
+
+        loop.call_later(0.1, breaks)
+        assert (await served(of))[-1].error.code == "plan_first_token"
+        assert second.asked == 0
+
+    virtually(run())
+
+
+def test_of_two_that_were_asked_side_by_side_each_is_tried_again_for_its_own_error_only():
+    async def run():
+        key = UpstreamError("no such key", code="upstream_unauthorized", upstream_status=401)
+        key.status, key.retryable = 502, False
+        first, second = hosts(Host("a", wait=0.5, error=key), Host("b", wait=0.1, error=Down))
+        of = route(plan("a", "b", hedge_share=1.0, retries=3), [first, second])
+        for _ in range(20):
+            of.healths["a"].times.add(0.05, asyncio.get_running_loop().time())
+        await refusal(of)
+        assert (first.asked, second.asked) == (1, 4)
 
     virtually(run())

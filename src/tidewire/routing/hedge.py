@@ -23,6 +23,9 @@ HELD: Final = 256  # events of one that says much before its first word; then it
 
 Ask = Callable[[Sink], Coroutine[Any, Any, None]]
 Delay = Callable[[], float | None]
+Moment = tuple[
+    float, Callable[[], bool]
+]  # seconds after which a second may be asked, and whether it may then; what it costs is taken
 
 
 class Hedges:
@@ -66,12 +69,12 @@ class Hedged:
     async def answer(self, request: Request, sink: Sink) -> None:
         other = request if self._model is None else msgspec.structs.replace(request, model=self._model)
         self._budget.request()
+        delay = self._delay()
         await race(
             lambda lane: self._first.answer(request, lane),
             lambda lane: self._second.answer(other, lane),
             sink,
-            delay=self._delay(),
-            allowed=self._budget.take,
+            moments=[] if delay is None else [(delay, self._budget.take)],
         )
 
     async def models(self) -> Sequence[ModelInfo]:
@@ -82,8 +85,8 @@ class Hedged:
             await provider.close()
 
 
-async def race(first: Ask, second: Ask, sink: Sink, *, delay: float | None, allowed: Callable[[], bool]) -> None:
-    """Ask the first; after `delay` seconds without content, where it is allowed then, the second too.
+async def race(first: Ask, second: Ask, sink: Sink, *, moments: Sequence[Moment]) -> None:
+    """Ask the first; at the first of `moments` that comes without content and allows it, the second too.
 
     Returns when the one whose content came first has ended. Raises its error; where neither had content, the better of
     both. An error before the second was asked is raised at once. Nothing of either runs on when this is left, by
@@ -91,7 +94,7 @@ async def race(first: Ask, second: Ask, sink: Sink, *, delay: float | None, allo
     """
     running = _Race(sink)
     try:
-        await running.run(first, second, delay, allowed)
+        await running.run(first, second, sorted(moments, key=lambda moment: moment[0]))
     finally:
         await running.stop()
 
@@ -107,12 +110,16 @@ class _Race:
         self._decided = self._loop.create_future()
         self._lanes: list[_Lane] = []
 
-    async def run(self, first: Ask, second: Ask, delay: float | None, allowed: Callable[[], bool]) -> None:
+    async def run(self, first: Ask, second: Ask, moments: Sequence[Moment]) -> None:
         one = self._enter(first, hedge=False)
-        if delay is not None:
-            await asyncio.wait({one.task, self._decided}, timeout=delay, return_when=asyncio.FIRST_COMPLETED)
-            if self.winner is None and not one.task.done() and not self.sink.full and allowed():
+        for delay, allowed in moments:
+            left = max(0.0, self._began + delay - self._loop.time())
+            await asyncio.wait({one.task, self._decided}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            if self.winner is not None or one.task.done():
+                break
+            if not self.sink.full and allowed():
                 self._enter(second, hedge=True)
+                break
         errors: list[BaseException] = []
         under_way = {lane.task: lane for lane in self._lanes}
         while under_way:

@@ -23,7 +23,7 @@ from tidewire.routing.choose import prefix, ranked
 from tidewire.routing.continuation import Unbroken, continuable, prefills
 from tidewire.routing.due import Due, deadline
 from tidewire.routing.health import Healths
-from tidewire.routing.hedge import Hedges, race
+from tidewire.routing.hedge import Hedges, Moment, race
 from tidewire.routing.table import Candidate, Needs, Plan, lacks, needs
 from tidewire.routing.trying import Numbered, Patience, Reason, Try, asked_as, blames_request, told
 
@@ -270,28 +270,40 @@ class _Answering:
         async def ask(whom: Candidate, provider: Provider, name: str, lane: Sink) -> None:
             health = route.healths[whom.model]
             one = Try(route.name, route.plan, whom.model, health=health, meter=route.meter, clock=route.clock)
-            await one.run(provider, asked_as(self._request, name), lane, patience=self._patience())
+            try:
+                await one.run(provider, asked_as(self._request, name), lane, patience=self._patience())
+            except TidewireError as error:
+                self._errors[whom.model] = error
+                raise
 
-        now = self._now()
         hedges = route.plan.hedge_share > 0 and not self._tries
-        late = route.healths[candidate.model].times.quantile(0.95, now) if hedges else None
+        late = route.healths[candidate.model].times.quantile(0.95, self._now()) if hedges else None
         beside = await self._beside() if late is not None or not math.isinf(self._due.latest) else None
-        rush = (
-            self._due.rush(beside[0].model, now) if beside is not None and self._others < route.plan.fallbacks else None
-        )
-        if beside is None or (late is None and rush is None):
+        if beside is None:
             await ask(candidate, provider, name, self._sink)
             return
         other, others_provider, others_name = beside
+        breaker = route.healths[other.model].breaker
 
-        def allowed() -> bool:
-            """A hedge, by its own share; else as a fallback that does not wait."""
-            if late is not None and route.hedges.take():
-                return True
-            if rush is None or not route.budget.take(self._now()):
+        def hedge() -> bool:
+            return breaker.allows(self._now()) and route.hedges.take()
+
+        def fallback() -> bool:
+            """One that does not wait for the first to fail."""
+            if not breaker.allows(self._now()) or not route.budget.take(self._now()):
                 return False
             self._others += 1
             return True
+
+        moments: list[Moment] = []
+        if late is not None:
+            route.hedges.request()
+            moments.append((late, hedge))
+        if self._others < route.plan.fallbacks and (rush := self._due.rush(other.model, self._now())) is not None:
+            moments.append((rush, fallback))
+        if not moments:
+            await ask(candidate, provider, name, self._sink)
+            return
 
         async def second(lane: Sink) -> None:
             self._left.remove(other)
@@ -305,10 +317,7 @@ class _Answering:
         def first(lane: Sink) -> Coroutine[Any, Any, None]:
             return ask(candidate, provider, name, lane)
 
-        if late is not None:
-            route.hedges.request()
-        delay = min(wait for wait in (late, rush) if wait is not None)
-        await race(first, second, self._sink, delay=delay, allowed=allowed)
+        await race(first, second, self._sink, moments=moments)
 
     async def _beside(self) -> tuple[Candidate, Provider, str] | None:
         """Who would be asked next, and may be."""
@@ -321,7 +330,8 @@ class _Answering:
         return None
 
     def _remember(self, candidate: Candidate, error: TidewireError) -> None:
-        self._last = self._errors[candidate.model] = error
+        self._last = error
+        self._errors.setdefault(candidate.model, error)  # of two asked side by side, each keeps its own
         if candidate not in self._failed:
             self._failed.append(candidate)
 
