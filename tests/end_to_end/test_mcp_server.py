@@ -9,10 +9,8 @@ import time
 
 import pytest
 import pytest_asyncio
-from click.testing import CliRunner
 
 from serving import serving
-from tidewire.cli.main import main
 from tidewire.retrieval.ports import Chunk, Document
 from tidewire.server.settings import Server
 
@@ -135,9 +133,53 @@ async def test_the_key_is_asked_for(tmp_path):
         assert (await rpc(locked, "ping", authorization="Bearer sesame"))[0] == 200
 
 
-async def test_without_a_server_each_request_is_answered_and_standard_output_has_nothing_else():
-    lines = ['{"jsonrpc": "2.0", "id": 4, "method": "ping"}', '{"jsonrpc": "2.0", "method": "notifications/x"}', "{odd"]
-    done = CliRunner().invoke(main, ["mcp", "--url", "http://127.0.0.1:1"], input="\n".join(lines) + "\n")
-    first, second = (json.loads(line) for line in done.stdout.splitlines())
-    assert (first["id"], second["id"], done.exit_code) == (4, None, 0)
-    assert "no answer from http://127.0.0.1:1/mcp" in first["error"]["message"]
+async def test_a_client_that_leaves_amid_its_search_takes_it_along(served, monkeypatch):
+    left = asyncio.Event()
+    began = asyncio.Event()
+
+    async def endless(namespace, query):
+        began.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            left.set()
+
+    monkeypatch.setattr(type(served.house.library.finder), "find", lambda self, *a: endless(*a))
+    call = {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "tools/call",
+        "params": {"name": "search", "arguments": {"query": "x"}},
+    }
+    for path, body in (("/mcp", call), ("/v1/search", {"query": "x"})):
+        began.clear()
+        left.clear()
+        peer = await served.peer()
+        peer.post(path, body)
+        async with asyncio.timeout(10):
+            await began.wait()
+            peer.reset()
+            await left.wait()
+
+
+async def test_so_many_searches_at_a_time_and_no_more(served, monkeypatch):
+    monkeypatch.setattr("tidewire.server.searching.MOST", 0)
+    status, headers, body = await served.ask("POST", "/v1/search", {"query": "heron"})
+    assert (status, headers["retry-after"]) == (429, "1")
+    assert b"searches are under way" in body
+    assert "searches are under way" in (await called(served, "search", query="heron"))["error"]["message"]
+
+
+async def test_a_long_text_comes_in_parts_and_says_so(served, monkeypatch):
+    monkeypatch.setattr("tidewire.doors.mcp_documents.LONGEST", 10)
+    whole, start = "", 0
+    while start is not None:
+        part = (await called(served, "fetch", id="heron", start=start))["result"]["structuredContent"]
+        assert part["metadata"]["characters"] == len("A heron waits in water.")
+        whole, start = whole + part["text"], part["metadata"]["next"]
+    assert whole == "A heron waits in water."
+    beyond = (await called(served, "fetch", id="heron", start=99))["result"]
+    assert beyond["isError"]
+    assert "23 characters" in beyond["content"][0]["text"]
+    _, body = await rpc(served, "resources/read", {"uri": "tidewire://documents/heron"})
+    assert "fetch gives it in parts" in body["error"]["message"]

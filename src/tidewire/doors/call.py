@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -78,6 +79,19 @@ class Call:
         """Returns when the client has closed the connection. Once the body is read, and nothing is answered yet."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
+
+    async def unless_gone(self, work: Awaitable[T]) -> T:
+        """What `work` returns; a client that leaves before takes it along. Raises ClientGone. Once the body is read."""
+        working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(self.gone())
+        try:
+            await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                raise ClientGone
+            return working.result()
+        finally:
+            for task in (working, leaving):
+                task.cancel()
+            await asyncio.wait((working, leaving))
 
     def take(self) -> Wire:
         """The connection, to stream on. The request's headers are let go of: a stream may be long, and there may be many."""

@@ -57,13 +57,8 @@ class Done(msgspec.Struct, frozen=True, omit_defaults=True):
     error: str = ""
 
 
-class Documents(Protocol):
-    """What the routes need of retrieval."""
-
-    async def put(self, namespace: str, given: Sequence[tuple[Given, bytes]]) -> list[Done]:
-        """In their order; one that cannot be read has an error, and the others go in. Raises BadRequest for a wrong date."""
-
-    async def remove(self, namespace: str, location: str) -> Done: ...
+class Stored(Protocol):
+    """Documents as they are read."""
 
     async def page(
         self, namespace: str, *, after: str, limit: int, source: str | None, like: str, only: Only
@@ -72,6 +67,15 @@ class Documents(Protocol):
 
     async def one(self, namespace: str, name: str) -> Any | None:
         """By id, else by location; with its text."""
+
+
+class Documents(Stored, Protocol):
+    """What the routes need of retrieval."""
+
+    async def put(self, namespace: str, given: Sequence[tuple[Given, bytes]]) -> list[Done]:
+        """In their order; one that cannot be read has an error, and the others go in. Raises BadRequest for a wrong date."""
+
+    async def remove(self, namespace: str, location: str) -> Done: ...
 
     async def visible(self, seq: int, *, full: bool, within: float) -> bool: ...
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from tidewire.core.embeddings import Embedded, EmbeddingRequest
 from tidewire.core.events import ErrorInfo
-from tidewire.doors.call import Call, ClientGone
+from tidewire.doors.call import Call
 
 
 class Embeddings(Protocol):
@@ -31,15 +30,5 @@ class EmbeddingRoutes:
     async def create(self, call: Call) -> None:
         """POST /v1/embeddings. A client that leaves takes its question to the host along."""
         request = self._dialect.parse(await call.body())
-        asking = asyncio.ensure_future(self._embed(request))
-        leaving = asyncio.ensure_future(call.gone())
-        try:
-            await asyncio.wait((asking, leaving), return_when=asyncio.FIRST_COMPLETED)
-            if not asking.done():
-                raise ClientGone
-            body = self._dialect.answer(request, asking.result())
-        finally:
-            for task in (asking, leaving):
-                task.cancel()
-            await asyncio.wait((asking, leaving))
+        body = self._dialect.answer(request, await call.unless_gone(self._embed(request)))
         await call.reply(200, [("content-type", "application/json")], body)

@@ -11,11 +11,14 @@ import msgspec
 from msgspec import Meta
 
 from tidewire.core.errors import BadRequest
-from tidewire.doors.documents import Documents
+from tidewire.doors.documents import Stored
 from tidewire.doors.search import Asked, Preset, Searching
 
 SCHEME: Final = "tidewire://documents/"
 PAGE: Final = 100  # resources in one answer
+LONGEST: Final = (
+    200_000  # characters of a text in one answer: more than most models read, and a few megabytes at most as JSON
+)
 INVALID: Final = -32602
 NOT_FOUND: Final = -32002  # of a resource, at 2025-11-25; later it is INVALID
 
@@ -42,6 +45,7 @@ class Search(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Fetch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: Annotated[str, Meta(min_length=1, max_length=4096, description="The id of a result of `search`.")]
+    start: Annotated[int, Meta(ge=0, description="From which character on; `next` of the part before.")] = 0
 
 
 class Hit(msgspec.Struct, frozen=True):
@@ -61,6 +65,8 @@ class Hits(msgspec.Struct, frozen=True):
 
 
 class Whole(msgspec.Struct, frozen=True):
+    """text: whole, or a part of it; then metadata has `next`, where the next part starts, and `characters`, how long all is."""
+
     id: str
     title: str
     text: str
@@ -75,7 +81,7 @@ class Shelf:
     """
 
     def __init__(
-        self, documents: Documents, searching: Searching, groups: Sequence[str], called: Callable[[str, str], None]
+        self, documents: Stored, searching: Searching, groups: Sequence[str], called: Callable[[str, str], None]
     ) -> None:
         """called: told of each call of a tool: which, and whether it was ok or failed."""
         self._documents = documents
@@ -140,6 +146,9 @@ class Shelf:
         found = await self._one(tenant, unquote(uri[len(SCHEME) :]))
         if found is None:
             raise Refusal(f"there is no resource {uri[:200]!r}", resource=True)
+        if len(found["text"]) > LONGEST:
+            said = f"the document has {len(found['text'])} characters, and a resource {LONGEST} at most"
+            raise Refusal(f"{said}; the tool fetch gives it in parts")
         return {"contents": [{"uri": uri, "mimeType": "text/plain", "text": found["text"]}]}
 
     async def _search(self, tenant: str, asked: Search) -> Hits:
@@ -163,7 +172,13 @@ class Shelf:
         if found is None:
             raise BadRequest(f"there is no document {asked.id[:200]!r}; ids are those that search gives")
         known = {name: found.get(name) for name in ("source", "version", "published", "indexed", "expires")}
-        return Whole(found["id"], found["title"], found["text"], found["uri"] or _uri(found["id"]), known)
+        end = asked.start + LONGEST
+        known["characters"] = length = len(found["text"])
+        if asked.start > length:
+            raise BadRequest(f"start is {asked.start}, and the document has {length} characters")
+        known["next"] = end if end < length else None
+        text = found["text"][asked.start : end]
+        return Whole(found["id"], found["title"], text, found["uri"] or _uri(found["id"]), known)
 
     async def _one(self, tenant: str, name: str) -> dict[str, Any] | None:
         found: dict[str, Any] | None = await self._documents.one(tenant, name)
@@ -212,7 +227,11 @@ def _tool(name: str, title: str, text: str, given: type, found: type) -> dict[st
     return {"name": name, "title": title, "description": text, "annotations": hints, **schemas}
 
 
+FETCH: Final = (
+    f"The whole text of a document by its id. A text of more than {LONGEST} characters comes in parts: where "
+    "`metadata.next` is a number, fetch again with it as `start`."
+)
 TOOLS: Final = [
     _tool("search", "Search documents", "Find passages of the documents, best first.", Search, Hits),
-    _tool("fetch", "Fetch a document", "The whole text of a document by its id.", Fetch, Whole),
+    _tool("fetch", "Fetch a document", FETCH, Fetch, Whole),
 ]

@@ -40,6 +40,6 @@ class SearchRoutes:
         self._searching = searching
 
     async def search(self, call: Call) -> None:
-        """POST /v1/search"""
+        """POST /v1/search. A client that leaves takes its search along."""
         asked = decoded(await call.body(), Asked)
-        await call.json(await self._searching.find(call.tenant, asked))
+        await call.json(await call.unless_gone(self._searching.find(call.tenant, asked)))

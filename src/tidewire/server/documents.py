@@ -14,9 +14,9 @@ import msgspec
 
 from tidewire.core.errors import BadRequest, Conflict, NotFound
 from tidewire.core.meter import IntakeMeter
-from tidewire.doors.documents import Done, Given, Only, Pushed
+from tidewire.doors.documents import Done, Given, Pushed
 from tidewire.retrieval.intake import BATCH, Found, Intake, Report
-from tidewire.retrieval.ports import Document, Index, Known, Store
+from tidewire.retrieval.ports import Document, Index, Store
 from tidewire.retrieval.reading.dates import seconds
 from tidewire.retrieval.reading.page import NotRead, printable
 from tidewire.retrieval.reading.suspicion import suspicious
@@ -27,17 +27,18 @@ from tidewire.server.ingest_settings import SourceSettings
 from tidewire.server.intake import Sources, intake_of
 from tidewire.server.reindexing import Reindexing
 from tidewire.server.settings import Settings
+from tidewire.server.stored import Stored
 from tidewire.server.troubles import Trouble, Troubles, of_source
 
 
-class Documents:
+class Documents(Stored):
     """webhooks: the sources of that kind, by name."""
 
     def __init__(
         self, intake: Intake, index: Index | None, sources: Sources, webhooks: Mapping[str, SourceSettings]
     ) -> None:
+        super().__init__(intake.store)
         self._intake = intake
-        self._store: Store = intake.store
         self._index = index
         self._sources = sources
         self._webhooks = webhooks
@@ -90,20 +91,6 @@ class Documents:
         if receipt.status == "removed":
             self._intake.counted(source, "removed")
         return Done(receipt.location, receipt.status, seq=receipt.seq)
-
-    async def page(
-        self, namespace: str, *, after: str, limit: int, source: str | None, like: str, only: Only
-    ) -> list[Known]:
-        return await self._store.documents(namespace, after=after, limit=limit, source=source, like=like, only=only)
-
-    async def one(self, namespace: str, name: str) -> dict[str, Any] | None:
-        found = await self._store.document(namespace, name)
-        if found is None:
-            known = await self._store.known(namespace, [name])
-            found = await self._store.document(namespace, known[name].id) if name in known else None
-        if found is None or (found[0].expires is not None and found[0].expires <= time.time()):
-            return None
-        return {**msgspec.to_builtins(found[0]), "text": found[1]}
 
     async def visible(self, seq: int, *, full: bool, within: float) -> bool:
         return self._index is not None and await self._index.visible(seq, full=full, within=within)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
+from tidewire.core.errors import Overloaded
 from tidewire.doors.search import Asked
 from tidewire.retrieval.ports import Row
 from tidewire.retrieval.ranking.duplicates import likeness
@@ -13,13 +14,27 @@ from tidewire.retrieval.ranking.recency import PRESETS
 from tidewire.retrieval.search import Found, Query
 from tidewire.server.library import Library
 
+MOST: Final = 64  # searches at a time: two threads search, and whoever waits behind more is better told to come back
+
 
 class Searching:
     def __init__(self, library: Library) -> None:
         self._library = library
+        self._under_way = 0
 
     async def find(self, namespace: str, asked: Asked) -> dict[str, Any]:
-        """Passages, best first, and what was done without. took: milliseconds by part."""
+        """Passages, best first, and what was done without. took: milliseconds by part. Raises Overloaded."""
+        if self._under_way >= MOST:
+            raise Overloaded(
+                f"{MOST} searches are under way, and no more are at a time; try again soon", retry_after=1.0
+            )
+        self._under_way += 1
+        try:
+            return await self._find(namespace, asked)
+        finally:
+            self._under_way -= 1
+
+    async def _find(self, namespace: str, asked: Asked) -> dict[str, Any]:
         deadline = None
         if asked.deadline_ms is not None:
             deadline = asyncio.get_running_loop().time() + asked.deadline_ms / 1000
