@@ -44,6 +44,8 @@ def test_rights_and_numbers_only_become_less(granted: frozenset[str], allowed: i
             Retrieval(limit=4, sources=["wiki", "handbook"], recency="news", since=1700000000.5),
         ),
         (" on ;groups=staff;", Retrieval(groups=["staff"])),
+        ("on; sources = wiki, handbook ,", Retrieval(sources=["wiki", "handbook"])),
+        ("on; groups=", Retrieval(groups=[])),
     ],
 )
 def test_the_header_says_what_the_field_says(header: str, meant: Retrieval) -> None:
@@ -52,7 +54,19 @@ def test_the_header_says_what_the_field_says(header: str, meant: Retrieval) -> N
 
 @pytest.mark.parametrize(
     "header",
-    ["", "yes", "on; limit=0", "on; limit=x", "on; namespace=other", "on; on=false", "on; recency=old", "on limit=4"],
+    [
+        "",
+        "yes",
+        "on; limit=0",
+        "on; limit=x",
+        "on; namespace=other",
+        "on; on=false",
+        "on; recency=old",
+        "on limit=4",
+        "on; since=nan",
+        "on; until=-inf",
+        "on; limit=3; limit=4",
+    ],
 )
 def test_a_header_that_says_anything_else_is_refused(header: str) -> None:
     with pytest.raises(ValueError, match=r".+"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -180,11 +181,20 @@ class Retrieval(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_
             raise ValueError("it begins with on or off")
         pairs = [(name.strip(), value.strip()) for name, _, value in (piece.partition("=") for piece in more if piece)]
         fields: dict[str, Any] = {
-            name: value.split(",") if name in ("sources", "groups") else value for name, value in pairs
+            name: _listed(value) if name in ("sources", "groups") else value for name, value in pairs
         }
         if "on" in fields:
             raise ValueError("on is said by its first word")
-        return msgspec.convert(fields | {"on": word == "on"}, cls, strict=False)
+        if len(fields) < len(pairs):
+            raise ValueError("each thing is said once")
+        made = msgspec.convert(fields | {"on": word == "on"}, cls, strict=False)
+        if not all(math.isfinite(bound) for bound in (made.since, made.until) if bound is not None):
+            raise ValueError("since and until are Unix seconds")
+        return made
+
+
+def _listed(value: str) -> list[str]:
+    return [name for piece in value.split(",") if (name := piece.strip())]
 
 
 class Request(msgspec.Struct, omit_defaults=True):
