@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -59,7 +60,9 @@ class Routebook:
         self._meter = meter
         self._limit = limit
         self._rng = rng
-        self._clock = asyncio.get_running_loop().time
+        self._clock = (
+            time.monotonic
+        )  # a request's deadline is a time of it; the loop's own may be another, and whole milliseconds
         self.healths = Healths()
         self._budgets: dict[str, tuple[Budget, Hedges]] = {}
         self._shares: dict[str, Hedges] = {}
