@@ -152,6 +152,26 @@ async def test_a_folder_that_vanishes_or_is_empty_takes_nothing_out(
     ]
 
 
+async def test_a_folder_that_vanishes_while_it_is_read_takes_nothing_out(
+    store: MemoryStore, docs: Path, tmp_path: Path
+) -> None:
+    await bring(store, Folder(docs))
+    for file in (docs / "a.md", docs / "deep" / "b.txt"):
+        file.write_text("Another text.")
+
+    def vanish(done: int, total: int, name: str) -> None:
+        if done == 1:
+            docs.rename(tmp_path / "elsewhere")
+
+    report = await bring(store, Folder(docs, on_progress=vanish))
+    assert (report.indexed, report.removed) == (1, 0)
+    assert dict(report.skipped) == {
+        "deep/b.txt": "not read: No such file or directory",
+        str(docs): "it holds no file now; the 1 documents from it are kept until it holds one again",
+    }
+    assert store.texts() == {"a.md": "Another text.", "deep/b.txt": "The beta document."}
+
+
 async def test_what_other_sources_brought_is_not_taken_out(store: MemoryStore, docs: Path) -> None:
     await bring(store, Folder(docs), source="")
     (docs / "a.md").unlink()

@@ -2,7 +2,7 @@
 
 A pass looks at every file's size and time, and reads those that differ from the last pass, also of a server before; what is then no
 other by its content is left. A file that moved is put under its new name before the old one goes: chunks are shared by content, and keep
-their vectors. A folder that is gone, or holds no file at all, takes nothing out: it may be a disk that is not mounted.
+their vectors. A folder that is gone, also while it is read, or holds no file at all, takes nothing out: it may be a disk that is not mounted.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
@@ -95,7 +95,7 @@ class Folder:
         for folder, why in unread:
             delivery.skip(_shown(folder, root), why)
         gone = [place for place in known if place not in kept and not any(_under(place, Path(f)) for f, _ in unread)]
-        if gone and not files:
+        if gone and not await asyncio.to_thread(_any_there, files):
             delivery.skip(
                 str(root), f"it holds no file now; the {len(gone)} documents from it are kept until it holds one again"
             )
@@ -199,6 +199,11 @@ def _stamp(file: str) -> Stamp | None:
     except OSError:
         return None
     return status.st_size, status.st_mtime_ns
+
+
+def _any_there(files: Sequence[tuple[str, Stamp | None]]) -> bool:
+    """Whether one is there still: a disk may go while it is read."""
+    return any(_stamp(file) is not None for file, _ in files)
 
 
 def _bytes(file: str, largest: int) -> tuple[bytes, os.stat_result]:
