@@ -83,6 +83,15 @@ async def test_a_page_that_is_gone_is_taken_out_and_one_that_fails_is_kept(web: 
         assert store.texts() == {}
 
 
+async def test_one_page_that_fails_fails_its_source_only_where_no_other_answers(web: Web) -> None:
+    store = MemoryStore()
+    async with Upstream(answers(status=404), answers(b"\0\1", content_type="text/plain")) as host:
+        report = await bring(store, Pages(web, [f"{host.url}/a", f"{host.url}/b"]))
+    first, second = (why for _, why in report.skipped)
+    assert first.endswith("answered 404")
+    assert second == "not read: binary"
+
+
 async def test_an_answer_of_a_gigabyte_is_refused_by_what_it_declares_and_while_it_comes(web: Web) -> None:
     async def endless(call: Call) -> None:
         call.head(200)

@@ -95,7 +95,7 @@ class Web:
             if answer.status_code != 200:
                 raise SourceFailed(f"{shown(url)} answered {answer.status_code}")
             declared = answer.headers.get("content-length", "")
-            if declared.isdigit() and int(declared) > self.largest:
+            if declared.isdecimal() and int(declared) > self.largest:
                 raise SourceFailed(f"{shown(url)} is {int(declared):,} bytes, and {self.largest:,} is the limit")
             raw = bytearray()
             async for piece in answer.aiter_bytes(65536):
@@ -161,17 +161,19 @@ class Pages:
 
     async def run(self, delivery: Delivery) -> None:
         """Raises SourceFailed where none of the addresses could be fetched."""
-        failed = ""
+        failed, answered = "", 0
         for url in self._urls:
             try:
                 await self._page(delivery, url)
+                answered += 1
             except Gone as gone:
+                answered += 1
                 delivery.skip(shown(url), str(gone), looked=True)
                 await delivery.remove([url])
             except SourceFailed as why:
                 delivery.skip(shown(url), str(why), looked=True)
                 failed = str(why)
-        if failed and len(delivery.report.skipped) == len(self._urls):
+        if failed and not answered:
             raise SourceFailed(failed)
 
     async def wait(self, seconds: float) -> None:
