@@ -1,4 +1,4 @@
-"""How long documents are served: by the source that brought them, by where they lie, or by what they are."""
+"""How long documents are served: by the source that brought them, by where they lie, or by what they are; and by which clock they go."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Final
 
 SOURCE: Final = "source:"
 PATH: Final = "path:"
+LEAP: Final = 60.0  # seconds that a clock gains at once where it was set, and not merely corrected
+HELD: Final = 3600.0  # seconds in which whoever set it wrongly may set it right
 
 
 class Lifetimes:
@@ -25,3 +27,23 @@ class Lifetimes:
         if found is None:
             found = next((seconds for glob, seconds in self._globs if fnmatchcase(location, glob)), None)
         return found if found is not None else self.rules.get(kind)
+
+
+class Doubted:
+    """The clock, as far as it is believed where something would be deleted by it: one that leaps ahead may be set back, and what it has
+    ended meanwhile would be gone for good. Sans-I/O: the times are given.
+    """
+
+    def __init__(self) -> None:
+        self._usual: float | None = None  # Unix seconds at the zero of the steady clock
+        self._since: float | None = None  # steady seconds at which it was first seen ahead
+
+    def leapt(self, now: float, steady: float) -> bool:
+        """now: Unix seconds. steady: seconds of a clock that nobody sets. True for an hour after a leap ahead; then it is believed."""
+        zero = now - steady
+        if self._usual is not None and zero > self._usual + LEAP:
+            self._since = steady if self._since is None else self._since
+            if steady < self._since + HELD:
+                return True
+        self._usual, self._since = zero, None
+        return False

@@ -12,7 +12,7 @@ from typing import Final
 from tidewire.core.errors import SettingsError
 from tidewire.core.meter import IntakeMeter
 from tidewire.retrieval.intake import Intake
-from tidewire.retrieval.lifetimes import Lifetimes
+from tidewire.retrieval.lifetimes import Doubted, Lifetimes
 from tidewire.retrieval.ports import Store
 from tidewire.retrieval.reading.reader import Bounds, Reader
 from tidewire.retrieval.sources.feed import Feed
@@ -65,9 +65,14 @@ class Sources:
         await self._web.close()
 
     async def sweep(self) -> None:
-        """Documents over their time are deleted, some hundreds at a time; a search has left them out since they were."""
+        """Documents over their time are deleted, some hundreds at a time; a search has left them out since they were. By a clock that
+        leapt ahead nothing is deleted for an hour.
+        """
+        clock = Doubted()
         while True:
             await asyncio.sleep(SWEEP_EVERY)
+            if clock.leapt(time.time(), time.monotonic()):
+                continue
             try:
                 while (gone := await self._intake.store.expire(time.time(), SWEPT)) > 0:
                     log.info("expired documents deleted", extra={"count": gone})
