@@ -39,9 +39,7 @@ from retrieval import corpus
 from tidewire.core import prose
 
 DIMENSIONS: Final = 384
-WITHIN: Final = (
-    32  # dimensions of the plane that vectors lie around, as real ones do: an index of near ones must find near ones
-)
+WITHIN: Final = 32  # dimensions of the plane that vectors lie around: an index of near ones must have near ones to find
 QUESTIONS: Final = 400
 NEW: Final = 400
 ENGINES: Final = {"tidewire": OURS, "fts5": "SQLite FTS5", "lancedb": "LanceDB", "chromadb": "Chroma"}
@@ -84,7 +82,7 @@ def needs(extra: str) -> list[str]:
 
 def install(folder: Path, requirements: Sequence[str]) -> float | None:
     """MB of these with all that they need, without bytecode; None where that does not work."""
-    command = (sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--upgrade", "--target", str(folder))
+    command = (sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--target", str(folder))
     if not folder.exists():
         done = subprocess.run([*command, *requirements], capture_output=True, text=True, check=False)
         if done.returncode:
@@ -249,6 +247,8 @@ def main() -> int:
     name = "retrieval_others" if given.chunks == 100_000 else f"retrieval_others_{given.chunks}"
     if given.write and name not in page.SECTIONS:
         parser.error("--write: only 100,000 and 20,000 chunks are recorded")
+    if not 0 < given.queries < QUESTIONS or not 0 < given.writes < NEW:
+        parser.error(f"a round has fewer than {QUESTIONS} queries and {NEW} writes")
     with tempfile.TemporaryDirectory() as made:
         files = (given.work or Path(made)).absolute() / f"{given.chunks}"
         packages = (given.packages or Path(made) / "packages").absolute()
