@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tidewire.core.errors import UpstreamError
 from tidewire.core.events import Citation, Delta, Event, Finish, Notice, PartEnded, PartStarted, Retrieved, Timing
+from tidewire.core.leaning import LONGEST
 from tidewire.core.ports import ModelInfo, Sink
 from tidewire.core.request import Message, Request, Text, ToolResult
 from tidewire.core.tokens import of_text
@@ -131,6 +132,14 @@ async def test_the_question_before_is_searched_too_where_this_one_leans_on_it() 
     ]
     await ask(search, Model("So."), *said)
     assert search.asked[0][1].text == "And why?\nWhen is high water?"
+
+
+async def test_of_a_question_that_fills_a_whole_body_only_the_beginning_is_searched() -> None:
+    search, model = Searching(passage(1, "Twice.")), Model("So.")
+    text = "".join(f"why is word{n} here? " for n in range(10_000))
+    await ask(search, model, Message("user", [Text("When?")]), Message("user", [Text(text)]))
+    assert search.asked[0][1].text == text[:LONGEST]
+    assert model.request.question.endswith(text)
 
 
 async def test_results_of_tools_stay_behind_the_question() -> None:

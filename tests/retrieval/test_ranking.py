@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -176,3 +178,15 @@ def test_a_heading_that_is_asked_for_lifts_and_a_question_of_small_words_lifts_n
     assert lift(asked("what is it"), row(), opens=True) == 1.0
     assert lift(asked("what is it"), row(start=0), opens=True) == OPENS
     assert lift(asked("what is it"), row(start=0), opens=False) == 1.0
+
+
+def test_nothing_of_a_question_stays_in_memory() -> None:
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for n in range(20):
+            asked(f"{n} " * 20_000)
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 100_000

@@ -23,7 +23,7 @@ from tidewire.core.events import (
     Timing,
     Usage,
 )
-from tidewire.core.leaning import leans_on
+from tidewire.core.leaning import LONGEST, leans_on, looked_for
 from tidewire.core.ports import ModelInfo, Passage, Retriever, Sink
 from tidewire.core.request import Request
 from tidewire.providers.quoting import Choice, Quote, choose
@@ -85,8 +85,7 @@ class Extractive:
                 Progress(stage="retrieving", detail=f"searching {_many(held, 'passage')}"),
             ]
         )
-        question, before = request.question, leans_on(request)
-        query = f"{question}\n{before}" if before else question
+        query, before = looked_for(request), leans_on(request)
         writer = _Writer(sink, self._interval, request.max_tokens)
         async with self._corpus.search(request, query, self._passages, sink) as passages:
             choice = await self._choose(request, query, before, passages)
@@ -219,13 +218,14 @@ def _nothing(request: Request, held: int) -> str:
             "I have no documents to answer from yet. Index a folder with `tidewire ingest PATH` and ask again. "
             "I quote from what is indexed; I know nothing else."
         )
-    about = prose.content_words(request.question)
+    question = request.question[:LONGEST]
+    about = prose.content_words(question)
     if not about:
         return (
             f"I answer by quoting from your documents ({_many(held, 'passage')} indexed), and this question holds no word that I could "
             "search for. Ask about something that they may speak of."
         )
-    named = " ".join(request.question.split())
+    named = " ".join(question.split())
     named = named if len(named) <= 80 else " ".join(about[:8])
     return (
         f"I found nothing about \u201c{named.rstrip('?!. ')}\u201d in the {_many(held, 'indexed passage')}. Try other words, the ones that "

@@ -16,7 +16,7 @@ import msgspec
 
 from tidewire.core.errors import TidewireError
 from tidewire.core.events import Citation, Event, Notice, Progress, Retrieved, Span, Timing
-from tidewire.core.leaning import leans_on
+from tidewire.core.leaning import looked_for
 from tidewire.core.meter import SearchMeter
 from tidewire.core.ports import ModelInfo, Provider, Sink
 from tidewire.core.request import Message, Request, Text
@@ -133,9 +133,8 @@ class Grounded:
 
     def _query(self, request: Request, began: float) -> Query:
         terms = self._terms
-        text = "\n".join(filter(None, (request.question, leans_on(request))))
         by = began + (1 - AFTER) * within(request, terms.within)
-        return query(request, text, limit=terms.passages, groups=terms.groups, deadline=by)
+        return query(request, looked_for(request), limit=terms.passages, groups=terms.groups, deadline=by)
 
     def _told(self, request: Request, results: Results, found: Sequence[Found], ms: float) -> Retrieved:
         return retrieved(request.tenant, results, found, ms=ms, behind=self._watch.behind, now=self._clock())

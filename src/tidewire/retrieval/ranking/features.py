@@ -32,7 +32,7 @@ def asked(question: str) -> Asked:
 def lift(question: Asked, row: Row, *, opens: bool) -> float:
     """1 and more, for a score to be multiplied by. opens: whether to lift what opens its document."""
     names = (row.heading.rpartition(" > ")[2], row.title)
-    own = [_stems(name) for name in names]
+    own = [_named(name) for name in names]
     if question.whole and question.whole in row.text.casefold():
         named = ASKED
     elif question.stems and question.stems in own:
@@ -44,6 +44,8 @@ def lift(question: Asked, row: Row, *, opens: bool) -> float:
     return named * (OPENS if opens and row.start < BEGINNING else 1.0)
 
 
-@lru_cache(maxsize=8192)
 def _stems(text: str) -> frozenset[str]:
     return frozenset(prose.stem(word) for word in prose.content_words(text))
+
+
+_named: Final = lru_cache(maxsize=8192)(_stems)  # headings and titles come again; a question may be long
