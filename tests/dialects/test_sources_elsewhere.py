@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dialects.test_edits_elsewhere import DIALECTS, META, entries
+from test_edits_elsewhere import DIALECTS, META, entries
 from tidewire.core import events as ev
 from tidewire.core.sources import Source
 

@@ -27,6 +27,9 @@ class PlayedIndex:
 
     ready = "full"
 
+    async def filled(self, within: float) -> bool:
+        return self.ready != "empty"
+
     def embedded(self, namespace: str, encoder: str) -> bool:
         return True
 

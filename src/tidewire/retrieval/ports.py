@@ -290,6 +290,9 @@ class Index(Protocol):
     async def rarity(self, namespace: str, terms: Sequence[str]) -> dict[str, float]:
         """How much each word tells chunks apart: ln(1 + chunks / (1 + chunks that hold it))."""
 
+    async def filled(self, within: float) -> bool:
+        """Returns once all words that were stored when it started can be found; False after so many seconds."""
+
     async def visible(self, seq: int, *, full: bool = False, within: float = 10.0) -> bool:
         """Returns once the change can be found: by words, or with `full` by meaning too. False after `within` seconds."""
 

@@ -30,6 +30,7 @@ from tidewire.retrieval.reranking.port import Skipped
 T = TypeVar("T")
 DEPTH: Final = 200  # chunks of each list that are fused; nDCG@10 on CACM and NPL loses 1 % with 100
 FILLING: Final = "index:filling"  # the notice of a search that looked at a part of the documents
+FILL: Final = 0.1  # seconds that a search waits for an index that is just being made
 LEAD: Final = 0.005  # seconds that a question may be encoded before its words are looked for beside it
 FETCHED: Final = 40  # chunks that are read and ranked after that
 MORE: Final = 4  # candidates fetched for each passage wanted: copies and rights take some
@@ -129,6 +130,8 @@ class Search:
         """Raises nothing for what a part of it could not do: that is in `notices`."""
         now = self._clock()
         log = _Log()
+        if not await self.index.filled(FILL):
+            log.notices.append(FILLING)
         which = Filter(now, query.groups, query.sources, query.since, query.until)
         epoch = self.index.epoch(namespace)
         depth = self._depth(query)
@@ -137,8 +140,6 @@ class Search:
             self._lexical(namespace, query, which, log, encoded),
             self._dense(namespace, query, which, log, encoded),
         )
-        if self.index.ready == "empty":
-            log.notices.append(FILLING)
         recency, fresh = query.recency or self.terms.recency, cued(query.text, now)
         if fresh:
             recency = raised(recency)

@@ -111,6 +111,8 @@ class Folder:
             return
         if self._watching is None or self._watching.done():
             self._watching = asyncio.create_task(self._watch())
+            await asyncio.sleep(0)  # it watches from here on
+            return  # what was changed since the last pass, and before, is found by one more
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._changed.wait(), seconds)
 
