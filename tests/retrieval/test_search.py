@@ -129,6 +129,16 @@ async def test_an_encoder_that_fails_leaves_the_words_and_is_said() -> None:
     assert results.notices[0].startswith("dense:")
 
 
+async def test_an_index_that_cannot_be_asked_by_meaning_leaves_the_words_and_is_said(monkeypatch) -> None:
+    async def broken(*_: Any) -> list[Scored]:
+        raise UpstreamError("no", code="upstream_unreachable")
+
+    monkeypatch.setattr(PlayedIndex, "dense", broken)
+    results = await find(search(encoder=PlayedEncoder()))
+    assert [one.row.chunk for one in results.found] == [1, 2, 3]
+    assert results.notices == ["dense:upstream_unreachable"]
+
+
 async def test_an_encoder_that_is_late_leaves_the_words_and_is_said() -> None:
     deadline = asyncio.get_running_loop().time() + 0.02
     results = await find(search(encoder=PlayedEncoder(hangs=True)), deadline=deadline)

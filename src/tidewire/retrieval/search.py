@@ -228,7 +228,9 @@ class Search:
                 return await asyncio.gather(*near)
         except TimeoutError:
             log.notices.append("dense:late")
-            return []
+        except TidewireError as error:
+            log.notices.append(f"dense:{error.kind}")
+        return []
 
     async def _vector(self, encoder: Encoder, query: Query, log: _Log) -> bytes | None:
         try:
