@@ -66,3 +66,17 @@ def test_nothing_is_deleted_before_the_question_is_answered(run, server, harbour
     done = run("documents", "delete", harbour, "--yes", "--url", server)
     assert (done.exit_code, done.stdout) == (0, "deleted harbour.md\n")
     assert httpx.get(f"{server}/v1/documents/{harbour}").status_code == 404
+
+
+def test_what_a_document_says_does_not_drive_the_terminal(run, server):
+    escape = "\x1b]0;owned\x07\x1b[2J\x9b31m"
+    with httpx.Client(base_url=server) as client:
+        given = {"title": f"Ti{escape}de", "text": "# K\n\nThe kingfisher \x9b31m dives.", "uri": f"u{escape}"}
+        assert client.put("/v1/documents/odd.txt?visible=lexical", json=given).status_code == 201
+        try:
+            asked = (["list"], ["show", "odd.txt"], ["search", "kingfisher"])
+            shown = "".join(run("documents", *words, "--url", server).stdout for words in asked)
+            assert not {"\x1b", "\x07", "\x9b"} & set(shown)
+            assert shown.count("Ti]0;owned[2J31mde") == 2
+        finally:
+            client.delete("/v1/documents/odd.txt")

@@ -150,12 +150,31 @@ async def test_lines_are_taken_one_by_one_with_a_report_for_each(client: httpx.A
     assert sorted(store.held["default"]) == ["a", "e"]
 
 
+async def test_lines_are_done_in_their_order_and_a_wrong_date_is_of_its_line_alone(
+    client: httpx.AsyncClient, store: MemoryStore
+) -> None:
+    await client.put("/v1/documents/old", json={"text": "old"})
+    lines = [
+        {"location": "old", "delete": True},
+        {"location": "a", "text": "One.", "published": "soon"},
+        {"location": "b", "text": "Two."},
+        {"location": "b", "delete": True},
+        {"location": "old", "text": "New."},
+    ]
+    answer = await client.post("/v1/documents", content=b"\n".join(json.dumps(line).encode() for line in lines))
+    assert answer.status_code == 200
+    results = answer.json()["results"]
+    assert [one["status"] for one in results] == ["removed", "failed", "added", "removed", "added"]
+    assert "published is 'soon'" in results[1]["error"]
+    assert sorted(store.held["default"]) == ["old"]
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body", "status", "code"),
     [
         ("PUT", "/v1/documents/a", b"\0\1", 400, "document_not_read"),
-        ("PUT", "/v1/documents/a?published=soon", b"x", 400, "invalid_request"),
-        ("PUT", "/v1/documents/a?expires=nan", b"x", 400, "invalid_request"),
+        ("PUT", "/v1/documents/a?published=soon", b"x", 400, "document_not_read"),
+        ("PUT", "/v1/documents/a?expires=nan", b"x", 400, "document_not_read"),
         ("PUT", "/v1/documents/a?expires=1000", b"x", 400, "document_not_read"),
         ("PUT", "/v1/documents/a?visible=maybe", b"x", 400, "invalid_request"),
         ("PUT", "/v1/documents/a?timeout=-1", b"x", 400, "invalid_request"),

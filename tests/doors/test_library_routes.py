@@ -10,6 +10,8 @@ import httpx
 import pytest
 
 from tidewire.core.errors import Unauthorized
+from tidewire.retrieval.ports import Shelf
+from tidewire.retrieval.stores.sqlite import SqliteStore
 from tidewire.server.assemble import house
 from tidewire.server.embedding_settings import Embedding
 from tidewire.server.ingest_settings import SourceSettings
@@ -180,3 +182,19 @@ async def test_one_job_at_a_time_and_it_can_be_stopped(asked: Tenants) -> None:
 @pytest.mark.parametrize("body", [b"{}", b'{"everything": true, "source": "docs"}', b'{"all": true}', b"[]"])
 async def test_a_job_is_for_one_thing(asked: Tenants, body: bytes) -> None:
     assert (await asked.acme.post("/v1/reindex", content=body)).status_code == 400
+
+
+async def test_pages_that_look_at_once_have_the_documents_counted_once(
+    asked: Tenants, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[str] = []
+    count = SqliteStore.shelves
+
+    async def counting(self: SqliteStore, namespace: str, now: float) -> list[Shelf]:
+        counted.append(namespace)
+        return await count(self, namespace, now)
+
+    monkeypatch.setattr(SqliteStore, "shelves", counting)
+    looks = await asyncio.gather(*(look(asked.acme) for _ in range(5)), look(asked.bolt))
+    assert [one["documents"] for one in looks] == [2] * 5 + [0]
+    assert sorted(counted) == ["acme", "bolt"]

@@ -13,6 +13,7 @@ import msgspec
 
 from tidewire.cli.main import FAILED
 from tidewire.cli.options import server_options
+from tidewire.cli.screen import harmless
 from tidewire.client import Tidewire
 from tidewire.client import documents as asked
 
@@ -59,7 +60,8 @@ def list_(
             page = asked.page(client.ask(wanted))
             after = page.after
             for one in page.documents:
-                click.echo(_json(one) if as_json else f"{one.id}  {_day(one.published)}  {one.title}  ({one.uri})")
+                line = f"{one.id}  {_day(one.published)}  {one.title}  ({one.uri})"
+                click.echo(_json(one) if as_json else harmless(line))
 
 
 @documents.command(short_help="Show one with its text.")
@@ -90,10 +92,10 @@ def show(name: str, as_json: bool, url: str | None, key: str | None) -> None:
         "read by": ", ".join(one.readers) or "everybody of the tenant",
         "passages": f"{one.chunks}" + (f", {one.pending} wait for vectors" if one.pending else ""),
     }
-    click.echo(click.style(one.title, bold=True))
+    click.echo(click.style(harmless(one.title), bold=True))
     for fact, value in facts.items():
-        click.echo(f"{fact + ':':11}{value}")
-    click.echo(f"\n{one.text}")
+        click.echo(harmless(f"{fact + ':':11}{value}"))
+    click.echo(harmless(f"\n{one.text}"))
 
 
 @documents.command(short_help="Search them, with the parts of each score.")
@@ -144,10 +146,10 @@ def delete(names: tuple[str, ...], yes: bool, url: str | None, key: str | None) 
     with Tidewire(url, key) as client:
         found = [asked.document(client.ask(asked.reading(name))) for name in names]
         if not yes:
-            click.confirm(f"Delete {', '.join(one.title for one in found)}?", abort=True)
+            click.confirm(harmless(f"Delete {', '.join(one.title for one in found)}?"), abort=True)
         for one in found:
             client.ask(asked.deleting(one.id))
-            click.echo(f"deleted {one.location}")
+            click.echo(harmless(f"deleted {one.location}"))
 
 
 @documents.command(short_help="Read, cut and embed anew.")
@@ -178,7 +180,7 @@ def reindex(names: tuple[str, ...], source: str | None, everything: bool, url: s
         sys.exit(FAILED)
     click.echo(f"{job.done} documents indexed again, {len(job.failed)} left as they were")
     for name, why in job.failed:
-        click.echo(f"  {name}: {why}", err=True)
+        click.echo(harmless(f"  {name}: {why}"), err=True)
     if job.status != "done":
         click.echo(f"tidewire: {job.error or 'it was stopped'}", err=True)
         sys.exit(FAILED)
@@ -197,9 +199,9 @@ def _passage(one: asked.Passage) -> str:
         )
         if value is not None
     )
-    head = click.style(f"{one.score:.2f}  {one.heading or one.title}", bold=True)
-    text = " ".join(one.text.split())
-    return f"{head}\n      {one.uri}, {_day(one.published)}; {score}\n      {text[:SNIPPET]}{'...' if len(text) > SNIPPET else ''}"
+    head = click.style(harmless(f"{one.score:.2f}  {one.heading or one.title}"), bold=True)
+    text = " ".join(harmless(one.text).split())
+    return f"{head}\n      {harmless(one.uri)}, {_day(one.published)}; {score}\n      {text[:SNIPPET]}{'...' if len(text) > SNIPPET else ''}"
 
 
 def _day(seconds: float) -> str:

@@ -73,7 +73,7 @@ class Documents(Stored, Protocol):
     """What the routes need of retrieval."""
 
     async def put(self, namespace: str, given: Sequence[tuple[Given, bytes]]) -> list[Done]:
-        """In their order; one that cannot be read has an error, and the others go in. Raises BadRequest for a wrong date."""
+        """In their order; one that cannot be read, or has a date that is none, has an error, and the others go in."""
 
     async def remove(self, namespace: str, location: str) -> Done: ...
 
@@ -168,7 +168,7 @@ class DocumentRoutes:
         if len(lines) > LINES:
             raise BadRequest(f"the body has {len(lines)} lines, and {LINES} is the limit", code="too_many_documents")
         done: list[Done] = []
-        puts: list[tuple[int, Given]] = []
+        puts: list[tuple[int, Given]] = []  # those at the end so far, which go in together
         for n, line in enumerate(lines):
             done.append(Done("", "failed"))
             try:
@@ -177,21 +177,27 @@ class DocumentRoutes:
                 if not given.location or len(given.location) > LONGEST or (given.text is None) != given.delete:
                     raise BadRequest("a line has a location, and a text or delete")
                 if given.delete:
+                    await self._put(call.tenant, puts, done)
                     done[n] = await self._documents.remove(call.tenant, given.location)
                 else:
                     puts.append((n, given))
             except BadRequest as error:
                 done[n] = msgspec.structs.replace(done[n], error=error.message)
-        made = await self._documents.put(
-            call.tenant, [(one, (one.text or "").encode("utf-8", "replace")) for _, one in puts]
-        )
-        for (n, _), one in zip(puts, made, strict=True):
-            done[n] = one
+        await self._put(call.tenant, puts, done)
         seq = max((one.seq for one in done), default=0)
         body: dict[str, Any] = {"results": done, "failed": sum(bool(one.error) for one in done)}
         if wait is not None:
             body["visible"] = await self._documents.visible(seq, full=wait[0], within=wait[1])
         await call.json(body)
+
+    async def _put(self, tenant: str, puts: list[tuple[int, Given]], done: list[Done]) -> None:
+        """What is in `puts` is stored, reported in `done`, and taken out."""
+        made = await self._documents.put(
+            tenant, [(one, (one.text or "").encode("utf-8", "replace")) for _, one in puts]
+        )
+        for (n, _), one in zip(puts, made, strict=True):
+            done[n] = one
+        puts.clear()
 
     async def webhook(self, call: Call) -> None:
         """POST /v1/sources/{name}/webhook: no API key, the signature says who it is."""

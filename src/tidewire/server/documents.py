@@ -59,10 +59,11 @@ class Documents(Stored):
             done.append(Done(one.location, "failed"))
             try:
                 document = await self._intake.made(_found(one, raw, readers), source, None)
-            except NotRead as refusal:
+            except (NotRead, BadRequest) as refusal:
+                why = refusal.message if isinstance(refusal, BadRequest) else str(refusal)
                 self._intake.counted(source, "skipped")
-                self._troubles.note(namespace, source, printable(one.location), str(refusal))
-                done[n] = Done(one.location, "failed", error=str(refusal))
+                self._troubles.note(namespace, source, printable(one.location), why)
+                done[n] = Done(one.location, "failed", error=why)
             else:
                 made.append((n, document))
         for at in range(0, len(made), BATCH):

@@ -22,6 +22,7 @@ class Overview:
         self._largest = largest
         self._documents = documents
         self._reindexing = reindexing
+        self._counting = asyncio.Lock()
         self._counted: dict[str, tuple[float, list[Shelf]]] = {}  # by namespace, until when, on the loop's clock
 
     async def look(self, namespace: str) -> dict[str, Any]:
@@ -53,14 +54,15 @@ class Overview:
     async def _shelves(self, namespace: str) -> list[Shelf]:
         """Searches wait for the thread that counts, so it is not asked for more than a share of its time, however many pages look."""
         now = asyncio.get_running_loop().time
-        until, shelves = self._counted.get(namespace, (0.0, []))
-        begun = now()
-        if begun < until:
+        async with self._counting:
+            until, shelves = self._counted.get(namespace, (0.0, []))
+            begun = now()
+            if begun < until:
+                return shelves
+            shelves = await self._library.store.shelves(namespace, time.time())
+            self._counted = {name: kept for name, kept in self._counted.items() if kept[0] > begun}
+            self._counted[namespace] = now() + (now() - begun) / SHARE, shelves
             return shelves
-        shelves = await self._library.store.shelves(namespace, time.time())
-        self._counted = {name: kept for name, kept in self._counted.items() if kept[0] > begun}
-        self._counted[namespace] = now() + (now() - begun) / SHARE, shelves
-        return shelves
 
     async def passages(self, namespace: str, document: str, *, after: int, limit: int) -> list[Any] | None:
         store = self._library.store

@@ -53,6 +53,10 @@ test("what a search did without is a sentence, also for a notice that nobody kne
   assert.match(noticed("dense:late"), /by their words alone/);
   assert.match(noticed("dense:upstream_error"), /encoder could not be asked/);
   assert.match(noticed("rerank:skipped:late"), /too late/);
+  assert.match(noticed("rerank:read:7 of 40"), /7 of 40/);
+  assert.match(noticed("rerank:skipped:loading"), /still being loaded/);
+  for (const why of ["paused", "upstream_error"]) assert.match(noticed(`rerank:skipped:${why}`), /could not be asked/);
+  assert.match(noticed("index:filling"), /still being filled/);
   assert.equal(noticed("new:thing"), "Done without: new:thing.");
 });
 

@@ -44,7 +44,7 @@ export class SearchView {
     const weight = Math.round(results.recency_weight * 100);
     const notes = [
       ...(encoder === null ? ["This server has no encoder, so search is by words alone; [embedding] in the settings gives it one."] : []),
-      ...(results.ready !== "full" ? ["The index is still being filled: there may be more in a moment."] : []),
+      ...(results.ready === "lexical" ? ["The index is still being filled: there may be more in a moment."] : []),
       ...results.notices.map(noticed),
     ];
     this.root.replaceChildren(

@@ -125,12 +125,16 @@ export function sum(found: Found, embeds: boolean): string {
 const NOTICES: [RegExp, string][] = [
   [/^dense:(late|timed_out)/, "The question's meaning came too late: these were found by their words alone."],
   [/^dense:/, "The encoder could not be asked: these were found by their words alone."],
-  [/^rerank.*(late|timed_out|skipped)/, "The reranker came too late: the order is that of the scores."],
-  [/^rerank/, "The reranker could not be asked: the order is that of the scores."],
+  [/^rerank:skipped:(late|timed_out)/, "The reranker came too late: the order is that of the scores."],
+  [/^rerank:skipped:loading/, "The reranker is still being loaded: the order is that of the scores."],
+  [/^rerank:skipped/, "The reranker could not be asked: the order is that of the scores."],
+  [/^index:filling/, "The index is still being filled: there may be more in a moment."],
 ];
 
 /** What a search did without. */
 export function noticed(notice: string): string {
+  const read = /^rerank:read:(.+)/.exec(notice)?.[1];
+  if (read) return `The reranker had time for the first ${read}: the rest stands as it was.`;
   return NOTICES.find(([words]) => words.test(notice))?.[1] ?? `Done without: ${notice}.`;
 }
 
