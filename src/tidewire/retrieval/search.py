@@ -148,7 +148,7 @@ class Search:
         meaning = 0.5 if self.terms.by_rank else self.terms.dense
         candidates = weighted([(1.0 - meaning, by_words), (meaning, by_meaning)])
         # By words alone the scores lie close together, and a heading may lift a passage from far down.
-        most = depth if self.encoder is None else max(FETCHED, MORE * query.limit)
+        most = max(FETCHED if by_meaning else 2 * FETCHED, MORE * query.limit)
         best = sorted(candidates.items(), key=lambda pair: (-pair[1], pair[0]))[:most]
         log.took["fuse"] = _ms(began)
         rows = await log.timed("fetch", self.store.fetch(namespace, [chunk for chunk, _ in best]))
