@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from databases import new_database, postgres  # noqa: F401 - a fixture
-from tidewire.core.errors import SettingsError
+from tidewire.core.errors import InternalError, SettingsError
 from tidewire.retrieval.ports import Chunk, Document, Vector
 from tidewire.retrieval.stores.sqlite import SqliteStore
 
@@ -133,6 +135,19 @@ async def test_one_write_that_fails_takes_no_other_with_it(store):
     )
     assert sum(isinstance(one, Exception) for one in done) == 1
     assert (await store.count("a"))[0] == 20
+
+
+async def test_documents_that_cannot_be_read_are_said_to_be_so(tmp_path):
+    store = made_at(str(tmp_path / "documents.db"))
+    await store.start()
+    try:
+        await store.put("a", [doc("one.md")])
+        with contextlib.closing(sqlite3.connect(tmp_path / "documents.db")) as other:
+            other.execute("DROP TABLE chunks")
+        with pytest.raises(InternalError, match="cannot be read now"):
+            await store.fetch("a", [1])
+    finally:
+        await store.close()
 
 
 async def test_what_was_deleted_is_gone_and_its_vectors_with_it(store):

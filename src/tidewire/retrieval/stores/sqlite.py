@@ -113,7 +113,10 @@ class SqliteStore(Calls):
         return db
 
     async def _read(self, look: Callable[[Any], T | Awaitable[T]]) -> T:
-        return await self._loop.run_in_executor(self._reader, cast("Callable[[Reading], T]", look), self._reading)
+        try:
+            return await self._loop.run_in_executor(self._reader, cast("Callable[[Reading], T]", look), self._reading)
+        except sqlite3.Error as error:
+            raise InternalError(f"the documents in {self._path.name!r} cannot be read now ({error})") from error
 
     async def _do(self, work: Callable[[Any], T | Awaitable[T]], *, wake: bool = False) -> T:
         """The result, once it is committed."""
