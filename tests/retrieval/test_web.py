@@ -9,7 +9,7 @@ import pytest
 
 from storing import MemoryStore
 from tidewire.retrieval.intake import Delivery, Intake, Report
-from tidewire.retrieval.reading.reader import Reader
+from tidewire.retrieval.reading.reader import Bounds, Reader
 from tidewire.retrieval.sources.feed import Feed
 from tidewire.retrieval.sources.port import Source, SourceFailed
 from tidewire.retrieval.sources.web import Pages, Web, public, shown
@@ -219,3 +219,17 @@ async def test_a_feed_that_answers_html_is_reported_and_what_it_brought_is_kept(
         with pytest.raises(SourceFailed, match="answered text/html, and no feed is in it"):
             await bring(store, source)
         assert len(store.texts()) == 1
+
+
+async def test_a_feed_is_read_within_the_bounds_of_any_document(web: Web) -> None:
+    pytest.importorskip("feedparser")
+    store, reader = MemoryStore(), Reader(Bounds(characters=1000))
+    delivery = Delivery(Intake(store, reader), "acme", "news")
+    long = a_feed(("1", "http://x/1", "Spring tide."), ("2", "http://x/2", "ebb and flow " * 100))
+    try:
+        async with Upstream(answers(long, content_type="application/rss+xml")) as host:
+            with pytest.raises(SourceFailed, match="characters of text, and 1,000 is the limit"):
+                await Feed(web, f"{host.url}/feed").run(delivery)
+        assert (await delivery.end()).indexed == 0
+    finally:
+        await reader.close()

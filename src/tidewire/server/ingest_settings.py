@@ -21,9 +21,7 @@ class Ingest(Group, frozen=True):
     characters: Annotated[int, Meta(ge=1000, le=1_000_000_000, description="Characters of one document's text.")] = (
         20_000_000
     )
-    memory_bytes: Annotated[
-        Bytes, Meta(description="Memory of the process that reads a PDF, a Word document or a large text.")
-    ] = 1 << 30
+    memory_bytes: Annotated[Bytes, Meta(description="Memory of a process that reads documents and feeds.")] = 1 << 30
     read_s: Annotated[Seconds, Meta(description="Time that such a process has for one document.")] = 30.0
     readers: Annotated[int, Meta(ge=1, le=64, description="Such processes at once.")] = 2
     private: Annotated[

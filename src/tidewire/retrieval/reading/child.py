@@ -12,28 +12,30 @@ import contextlib
 import math
 import sys
 import time
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import msgspec
 
 from tidewire.retrieval.chunk import chunks
-from tidewire.retrieval.reading import formats
+from tidewire.retrieval.reading import feeds, formats
+from tidewire.retrieval.reading.feeds import Item
 from tidewire.retrieval.reading.page import NotRead, Page, printable
 
 
 class Asked(msgspec.Struct, array_like=True):
-    """size: bytes of the document. cut: they are text that was read before, and is only to be cut."""
+    """size: bytes of it. what: a document, a text that was read before and is only to be cut, or a feed."""
 
     name: str
     kind: str
     size: int
-    cut: bool = False
+    what: Literal["document", "text", "feed"] = "document"
 
 
 class Said(msgspec.Struct, omit_defaults=True):
-    """One of the two."""
+    """One of them; of a feed, its items."""
 
     page: Page | None = None
+    items: list[Item] = []
     refused: str = ""
 
 
@@ -59,7 +61,9 @@ def allow(seconds: float) -> None:
 
 def read(raw: bytes, asked: Asked, most: int, memory: int) -> Said:
     try:
-        page = Page("", raw.decode()) if asked.cut else formats.read(raw, asked.name, asked.kind, most)
+        if asked.what == "feed":
+            return Said(items=feeds.read(raw, most))
+        page = Page("", raw.decode()) if asked.what == "text" else formats.read(raw, asked.name, asked.kind, most)
         text = printable(page.text)
         cut = tuple(chunks(text))
         return Said(msgspec.structs.replace(page, title=printable(page.title), text=text, chunks=cut))

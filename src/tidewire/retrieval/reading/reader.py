@@ -13,6 +13,7 @@ import msgspec
 from tidewire.retrieval.ports import Chunk
 from tidewire.retrieval.reading import formats
 from tidewire.retrieval.reading.child import Asked, Said
+from tidewire.retrieval.reading.feeds import Item
 from tidewire.retrieval.reading.page import NotRead, Page
 
 MARGIN: Final = 1 << 20  # bytes of an answer besides its characters
@@ -43,14 +44,18 @@ class Reader:
             raise NotRead(f"not read: {len(raw):,} bytes, and {bounds.size:,} is the limit")
         formats.chosen(raw, name, kind)
         plain = name.encode("utf-8", "replace").decode()[-200:]
-        return await self._read(Asked(plain, kind, len(raw)), raw)
+        return _page(await self._said(Asked(plain, kind, len(raw)), raw))
 
     async def cut(self, text: str) -> tuple[Chunk, ...]:
         """The chunks of a text that was read before, as texts are cut now. Raises NotRead."""
         raw = text.encode("utf-8", "replace")
-        return (await self._read(Asked("", "", len(raw), cut=True), raw)).chunks
+        return _page(await self._said(Asked("", "", len(raw), "text"), raw)).chunks
 
-    async def _read(self, asked: Asked, raw: bytes) -> Page:
+    async def items(self, raw: bytes) -> list[Item]:
+        """What is in a feed. Raises NotRead."""
+        return (await self._said(Asked("", "", len(raw), "feed"), raw)).items
+
+    async def _said(self, asked: Asked, raw: bytes) -> Said:
         bounds = self.bounds
         async with self._turn:
             process = self._idle.pop() if self._idle else _Process(bounds)
@@ -64,9 +69,9 @@ class Reader:
                     self._idle.append(process)
                 else:
                     await process.kill()
-        if said.page is None:
+        if said.refused:
             raise NotRead(said.refused)
-        return said.page
+        return said
 
     async def close(self) -> None:
         while self._idle:
@@ -126,6 +131,11 @@ class _Process:
         ):  # text and chunks: each character is four bytes at most, and stands twice
             raise NotRead("not read: its text has no end")
         return await child.stdout.readexactly(size)
+
+
+def _page(said: Said) -> Page:
+    assert said.page is not None
+    return said.page
 
 
 async def _drained(stdin: asyncio.StreamWriter) -> None:

@@ -6,13 +6,13 @@ An item of which only the guid changed is the same item: its link tells.
 from __future__ import annotations
 
 import asyncio
-import calendar
-import io
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from tidewire.retrieval.intake import Delivery, Found
+from tidewire.retrieval.reading.feeds import Item
+from tidewire.retrieval.reading.page import NotRead
 from tidewire.retrieval.sources.port import SourceFailed
 from tidewire.retrieval.sources.web import Web, shown
 
@@ -44,8 +44,12 @@ class Feed:
         page = await self._web.get(self._url, *asked)
         if page.raw is None:
             return
-        entries = await asyncio.to_thread(parsed, page.raw, page.kind, self._url)
-        found = {one.location: one for one in (self._found(entry) for entry in entries) if one is not None}
+        try:
+            items = await delivery.intake.reader.items(page.raw)
+        except NotRead as why:
+            kind = page.kind.partition(";")[0][:80] or "something"
+            raise SourceFailed(f"{shown(self._url)} answered {kind}, and {why}") from None
+        found = {one.location: one for one in map(self._found, items)}
         known = await store.known(delivery.namespace, list(found))
         moved = [
             place
@@ -55,9 +59,9 @@ class Feed:
         for place, one in found.items():
             await delivery.offer(one, known[place].digest if place in known else None)
         await delivery.remove(moved)
-        items = {place: link for place, link in cursor.items.items() if place not in found and place not in moved}
-        items |= {place: one.uri for place, one in found.items()}
-        kept = dict(list(items.items())[-REMEMBERED:])
+        links = {place: link for place, link in cursor.items.items() if place not in found and place not in moved}
+        links |= {place: one.uri for place, one in found.items()}
+        kept = dict(list(links.items())[-REMEMBERED:])
         await store.set_note(note, msgspec.json.encode(_Cursor(page.etag, page.modified, kept)).decode())
 
     async def wait(self, seconds: float) -> None:
@@ -66,34 +70,14 @@ class Feed:
     async def close(self) -> None:
         """The web is its maker's to close."""
 
-    def _found(self, entry: Any) -> Found | None:
-        """An item as a document: its full text where the feed has it, else its summary. None for one without words."""
-        link = str(entry.get("link") or "")
-        guid = str(entry.get("id") or link)
-        body = next((part.get("value", "") for part in entry.get("content") or []), "") or entry.get("summary", "")
-        title = str(entry.get("title") or "")
-        if not guid or not (body or title):
-            return None
-        when = entry.get("published_parsed") or entry.get("updated_parsed")
+    def _found(self, item: Item) -> Found:
         return Found(
-            location=f"{self._url}#{guid}",
+            location=f"{self._url}#{item.guid}",
             name="item.html",
-            uri=link or self._url,
-            raw=(body or title).encode("utf-8", "replace"),
+            uri=item.link or self._url,
+            raw=(item.body or item.title).encode(),
             kind="text/html",
-            title=title[:200],
-            published=float(calendar.timegm(when)) if when else None,
+            title=item.title,
+            published=item.published,
             readers=self._readers,
         )
-
-
-def parsed(raw: bytes, kind: str, url: str) -> list[Any]:
-    """The items of a feed. Raises SourceFailed for what is none."""
-    try:
-        import feedparser  # noqa: PLC0415 - of the extra "documents"
-    except ImportError:
-        raise SourceFailed("feeds need pip install 'tidewire[documents]'") from None
-    found = feedparser.parse(io.BytesIO(raw))
-    if not found.version:
-        raise SourceFailed(f"{shown(url)} answered {kind.partition(';')[0][:80] or 'something'}, and no feed is in it")
-    return list(found.entries)
