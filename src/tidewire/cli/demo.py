@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -31,7 +32,9 @@ from tidewire.server import app
 from tidewire.server.settings import Settings
 
 OWN: Final = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs", "spec")
-FROM_DOCUMENTS: Final = "extractive"  # the question is about the documents, which no other model is shown
+FROM_DOCUMENTS: Final = (
+    "extractive"  # the question is about the documents, which other models are shown only if the settings name them
+)
 OWN_QUESTION: Final = "How does a client resume a stream after a lost connection?"
 
 
@@ -145,7 +148,10 @@ class Show:
             os.kill(os.getpid(), signal.SIGTERM)  # the server's own way out
         else:
             click.secho(f"\nThe console is open at {address}/", bold=True)
-            click.echo(f'Ask more there, or with: tidewire chat --url {address} "..."\nCtrl-C stops the server.')
+            command = (
+                sys.argv[0] if shutil.which("tidewire") is None else "tidewire"
+            )  # make does not put it on the path
+            click.echo(f'Ask more there, or with: {command} chat --url {address} "..."\nCtrl-C stops the server.')
 
     def _ask(self, address: str) -> None:
         with Tidewire(address, self._settings.server.api_key or None) as client:
@@ -166,7 +172,7 @@ def _who(name: str, models: Sequence[ModelInfo]) -> str:
     others = [m for m in models if m is not chosen]
     if others:
         lines.append("Also on offer: " + "; ".join(f"{m.id} ({m.note or m.provider})" for m in others[:5]))
-        lines.append("`tidewire chat -m NAME` asks another; models.default in tidewire.toml chooses for good.")
+        lines.append("The option `-m NAME` of `chat` asks another; models.default in tidewire.toml chooses for good.")
     else:
         lines.append(
             "Nothing else is on offer: no model server was found on this machine, and no host answered whose key is set."
