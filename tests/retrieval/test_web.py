@@ -70,6 +70,29 @@ async def test_a_page_that_is_to_be_read_anew_is_asked_for_whole(web: Web) -> No
         assert "if-none-match" not in host.calls[1].headers
 
 
+@pytest.mark.parametrize("kind", ["page", "feed"])
+async def test_who_may_read_is_changed_also_where_the_host_says_that_nothing_has(web: Web, kind: str) -> None:
+    if kind == "feed":
+        pytest.importorskip("feedparser")
+    store = MemoryStore()
+    body, media = (
+        (PAGE, "text/html") if kind == "page" else (a_feed(("1", "One", "High water.")), "application/rss+xml")
+    )
+
+    async def unchanged(call: Call) -> None:
+        answer = (
+            answers(status=304) if "if-none-match" in call.headers else answers(body, etag='"1"', content_type=media)
+        )
+        await answer(call)
+
+    async with Upstream(unchanged, unchanged, unchanged) as host:
+        for readers in ((), ("staff",), ("staff",)):
+            url = f"{host.url}/news"
+            await bring(store, Pages(web, [url], readers) if kind == "page" else Feed(web, url, readers))
+            assert [document.readers for _, document in store.held["acme"].values()] == [readers]
+        assert ["if-none-match" in call.headers for call in host.calls] == [False, False, True]
+
+
 async def test_a_page_that_is_gone_is_taken_out_and_one_that_fails_is_kept(web: Web) -> None:
     store = MemoryStore()
     async with Upstream(answers(PAGE), answers(status=404), answers(status=410)) as host:

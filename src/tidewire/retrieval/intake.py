@@ -185,6 +185,13 @@ class Delivery:
         try:
             document = await self.intake.made(found, self.source, self.ttl)
         except NotRead as refusal:
+    def way(self, *own: object) -> str:
+        """A digest of all that says how this source's documents are read and stored. own: the source's part of that. What was seen in
+        another way is not known to be stored in this one, whatever a host or a clock says of it.
+        """
+        said = (PIPELINE, self.namespace, self.source, self.ttl, self.intake.lifetimes.rules, *own)
+        return hashlib.blake2b(repr(said).encode("utf-8", "backslashreplace"), digest_size=16).hexdigest()
+
             self.skip(printable(found.uri), str(refusal))
             return ""
         if (phrase := suspicious(document.text)) and len(self.report.suspicious) < NAMED:

@@ -20,11 +20,12 @@ REMEMBERED: Final = 2000  # items whose links are kept
 
 
 class _Cursor(msgspec.Struct, omit_defaults=True):
-    """What is remembered between two passes. items: location to link, the newest last."""
+    """What is remembered between two passes. items: location to link, the newest last. way: as `Delivery.way` has it."""
 
     etag: str = ""
     modified: str = ""
     items: dict[str, str] = {}
+    way: str = ""
 
 
 class Feed:
@@ -40,8 +41,9 @@ class Feed:
         store = delivery.intake.store
         note = f"feed {delivery.namespace} {delivery.source} {self._url}"
         cursor = msgspec.json.decode((await store.note(note)) or "{}", type=_Cursor)
-        asked = ("", "") if delivery.again else (cursor.etag, cursor.modified)
-        page = await self._web.get(self._url, *asked)
+        way = delivery.way(self._readers)
+        whole = delivery.again or cursor.way != way
+        page = await self._web.get(self._url, *(("", "") if whole else (cursor.etag, cursor.modified)))
         if page.raw is None:
             return
         try:
@@ -62,7 +64,7 @@ class Feed:
         links = {place: link for place, link in cursor.items.items() if place not in found and place not in moved}
         links |= {place: one.uri for place, one in found.items()}
         kept = dict(list(links.items())[-REMEMBERED:])
-        await store.set_note(note, msgspec.json.encode(_Cursor(page.etag, page.modified, kept)).decode())
+        await store.set_note(note, msgspec.json.encode(_Cursor(page.etag, page.modified, kept, way)).decode())
 
     async def wait(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

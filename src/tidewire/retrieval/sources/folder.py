@@ -20,7 +20,7 @@ from typing import Final
 import msgspec
 
 from tidewire.core.errors import BadRequest, NotFound
-from tidewire.retrieval.intake import PIPELINE, Delivery, Found
+from tidewire.retrieval.intake import Delivery, Found
 from tidewire.retrieval.ports import Known, Store
 from tidewire.retrieval.reading.page import NotRead, printable
 from tidewire.retrieval.sources.seen import Seen, Stamp
@@ -64,9 +64,7 @@ class Folder:
         """Raises NotFound where nothing is at the path (what was indexed of it is kept), BadRequest for what is no folder or file."""
         self._changed.clear()
         store, begun = delivery.intake.store, time.time()
-        rules = delivery.intake.lifetimes.rules
-        how = (PIPELINE, delivery.namespace, delivery.source, delivery.ttl, rules, self._path.absolute(), self._choice)
-        await self._seen.load(store, *how)
+        await self._seen.load(store, delivery.way(self._path.absolute(), self._choice))
         if delivery.again:
             self._seen.clear()
         try:

@@ -6,7 +6,6 @@ and the store still holds what was read of it.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Final
 
@@ -53,9 +52,9 @@ class Seen:
         self._files.clear()
         self._changed = True
 
-    async def load(self, store: Store, *how: object) -> None:
-        """What was kept, once. how: all that says how files are read and stored; what was seen another way does not count."""
-        name = "folder " + hashlib.blake2b(repr(how).encode("utf-8", "backslashreplace"), digest_size=16).hexdigest()
+    async def load(self, store: Store, way: str) -> None:
+        """What was kept, once. way: as `Delivery.way` has it."""
+        name = f"folder {way}"
         if name == self._name:
             return
         self._name, self._pages = name, 0

@@ -186,10 +186,10 @@ class Pages:
         store = delivery.intake.store
         note = f"page {delivery.namespace} {url}"
         known = (await store.known(delivery.namespace, [url])).get(url)
-        etag, _, modified = (
-            (await store.note(note) or "") if known is not None and not delivery.again else ""
-        ).partition("\n")
-        page = await self._web.get(url, etag, modified)
+        way = delivery.way(self._readers, self._published)
+        etag, modified, before, *_ = f"{await store.note(note) or ''}\n\n".split("\n")
+        whole = known is None or delivery.again or before != way
+        page = await self._web.get(url, *(("", "") if whole else (etag, modified)))
         if page.raw is None:
             delivery.same()
             return
@@ -205,4 +205,4 @@ class Pages:
         )
         if await delivery.offer(found, known.digest if known is not None else None):
             await delivery.flush()  # the note is true only of what is stored
-            await store.set_note(note, f"{page.etag}\n{page.modified}")
+            await store.set_note(note, f"{page.etag}\n{page.modified}\n{way}")
