@@ -161,11 +161,19 @@ class Delivery:
     """What one source brings in one pass. Documents go in as they come, a batch at a time; `end` puts what is left.
 
     ttl: seconds that these documents are served from their date on, whatever the rules say. again: what has not changed is
-    read and stored anew as well; a source that remembers what it saw forgets it first.
+    read and stored anew as well; a source that remembers what it saw forgets it first. suspects: by location, how documents are shown that
+    speak to a model, and what they say; given from pass to pass, for one that has not changed is not read.
     """
 
     def __init__(
-        self, intake: Intake, namespace: str, source: str = "", ttl: float | None = None, *, again: bool = False
+        self,
+        intake: Intake,
+        namespace: str,
+        source: str = "",
+        ttl: float | None = None,
+        *,
+        again: bool = False,
+        suspects: dict[str, tuple[str, str]] | None = None,
     ) -> None:
         self.intake = intake
         self.namespace = namespace
@@ -173,8 +181,16 @@ class Delivery:
         self.again = again
         self.report = Report()
         self.ttl = ttl
+        self._suspects = {} if suspects is None else suspects
         self._batch: dict[str, Document] = {}  # by location: of two with one, the later counts
         self._begun = time.monotonic()
+
+    def way(self, *own: object) -> str:
+        """A digest of all that says how this source's documents are read and stored. own: the source's part of that. What was seen in
+        another way is not known to be stored in this one, whatever a host or a clock says of it.
+        """
+        said = (PIPELINE, self.namespace, self.source, self.ttl, self.intake.lifetimes.rules, *own)
+        return hashlib.blake2b(repr(said).encode("utf-8", "backslashreplace"), digest_size=16).hexdigest()
 
     async def offer(self, found: Found, before: str | None = None) -> str:
         """Take one in; before: the digest it is stored with. The digest that it has now; "" where it cannot be read, as the report says."""
@@ -185,17 +201,11 @@ class Delivery:
         try:
             document = await self.intake.made(found, self.source, self.ttl)
         except NotRead as refusal:
-    def way(self, *own: object) -> str:
-        """A digest of all that says how this source's documents are read and stored. own: the source's part of that. What was seen in
-        another way is not known to be stored in this one, whatever a host or a clock says of it.
-        """
-        said = (PIPELINE, self.namespace, self.source, self.ttl, self.intake.lifetimes.rules, *own)
-        return hashlib.blake2b(repr(said).encode("utf-8", "backslashreplace"), digest_size=16).hexdigest()
-
             self.skip(printable(found.uri), str(refusal))
             return ""
-        if (phrase := suspicious(document.text)) and len(self.report.suspicious) < NAMED:
-            self.report.suspicious.append((document.uri, phrase))
+        self._suspects.pop(document.location, None)
+        if (phrase := suspicious(document.text)) and len(self._suspects) < NAMED:
+            self._suspects[document.location] = document.uri, phrase
             self.intake.counted(self.source, "suspicious")
         self._batch[document.location] = document
         if len(self._batch) >= BATCH or sum(len(d.text) for d in self._batch.values()) > BATCH_CHARACTERS:
@@ -219,6 +229,8 @@ class Delivery:
     async def remove(self, locations: Sequence[str]) -> None:
         """What was offered goes in first: a document that moved finds its vectors still there."""
         await self.flush()
+        for location in locations:
+            self._suspects.pop(location, None)
         for at in range(0, len(locations), BATCH):
             receipts = await self.intake.store.remove(self.namespace, locations[at : at + BATCH])
             for receipt in receipts:
@@ -242,6 +254,7 @@ class Delivery:
                 self.report.kept += receipt.kept
 
     async def end(self) -> Report:
+        self.report.suspicious = list(self._suspects.values())
         await self.flush()
         self.report.seconds = time.monotonic() - self._begun
         return self.report

@@ -65,6 +65,7 @@ class Supervisor:
         self.states = {
             name: State(name, one.namespace, one.kind, one.place, one.every) for name, one in sources.items()
         }
+        self._suspects: dict[str, dict[str, tuple[str, str]]] = {name: {} for name in sources}
         self._turns = {name: asyncio.Lock() for name in sources}
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -84,7 +85,8 @@ class Supervisor:
         """One pass, when the one that runs has ended. again: all of it is read and stored anew. Raises TidewireError."""
         watched, state = self._sources[name], self.states[name]
         async with self._turns[name]:
-            delivery = Delivery(self._intake, watched.namespace, name, watched.ttl, again=again)
+            suspects = self._suspects[name]
+            delivery = Delivery(self._intake, watched.namespace, name, watched.ttl, again=again, suspects=suspects)
             report = delivery.report
             state.status, state.report = "running", report
             try:
