@@ -434,6 +434,14 @@ async def test_a_shelf_forgets_by_time_and_by_tenant(tmp_path, kind):
     await shelf.close()
 
 
+async def test_an_answer_is_on_disk_with_its_documents_or_not_at_all(tmp_path):
+    shelf = shelves(tmp_path, LIMIT, Clock())["disk"]()
+    shelf.put("a", b"1", b"one", ["x", "x"])  # twice: the second cannot be written
+    assert await shelf.get("a", b"1") is None, "nothing would delete it with its document"
+    assert await shelf.count("a") == (0, shelf.size) == (0, 0)
+    await shelf.close()
+
+
 @pytest.mark.parametrize("kind", ["memory", "disk"])
 async def test_a_shelf_forgets_what_was_made_from_a_document(tmp_path, kind):
     shelf = shelves(tmp_path, 1500 + 3 * ENTRY, Clock())[kind]()

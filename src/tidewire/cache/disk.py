@@ -139,11 +139,13 @@ class DiskShelf:
         if db is None or size > self._limit:
             return
         self._delete(db, "tenant = ? AND key = ?", tenant, key)
-        answer = db.execute(
-            "INSERT INTO answers (tenant, key, made, used, size, raw) VALUES (?, ?, ?, ?, ?, ?)",
-            (tenant, key, now, now, size, raw),
-        ).lastrowid
-        db.executemany("INSERT INTO sources VALUES (?, ?, ?)", [(tenant, document, answer) for document in documents])
+        db.execute("BEGIN")
+        with db:  # both or none: an answer without its documents would outlive them
+            answer = db.execute(
+                "INSERT INTO answers (tenant, key, made, used, size, raw) VALUES (?, ?, ?, ?, ?, ?)",
+                (tenant, key, now, now, size, raw),
+            ).lastrowid
+            db.executemany("INSERT INTO sources VALUES (?, ?, ?)", [(tenant, d, answer) for d in documents])
         self.size += size
         if self.size > self._limit:
             over, oldest = self.size - int(self._limit * SPARE), []
