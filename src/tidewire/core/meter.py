@@ -116,7 +116,7 @@ class SearchMeter(Protocol):
         """What one change brought can be found, so long after it was stored. stage: lexical or dense."""
 
     def grounded(self, result: str, passages: int) -> None:
-        """A model is asked with so many passages. result: given, or why there are none: nothing, late, failed, no_room."""
+        """A model is asked with so many passages. result: given, or why there are none: nothing, filling, late, failed, no_room."""
 
     def cited(self, *, known: bool) -> None:
         """A model cited a passage. known: one that it was given."""

@@ -252,7 +252,7 @@ class Store(Protocol):
 
 
 class Filter(msgspec.Struct, frozen=True):
-    """What a search may find. now: chunks that expire by then are left out. groups: of who asks. sources, kinds: empty: all.
+    """What a search may find. now: chunks that expire by then are left out. groups: of who asks. sources: empty: all.
 
     since, until: bounds of `published`.
     """
