@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import pytest_asyncio
 
@@ -128,3 +130,37 @@ async def test_a_failure_before_the_first_byte_may_be_read_too(open_to_all):
         )
         assert status >= 400
         assert headers["access-control-allow-origin"] == PAGE
+
+
+async def test_a_page_that_may_not_call_changes_nothing_either(closed):
+    """Such a request needs no question beforehand: a browser sends it, and hides the answer."""
+    line = b'{"location": "planted.md", "text": "Planted."}'
+    simple = {"content_type": "text/plain"}
+    for foreign in (
+        {"origin": "https://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://localhost:1"},
+        {"origin": closed.url, "sec_fetch_site": "cross-site"},
+    ):
+        status, headers, body = await closed.ask("POST", "/v1/documents", line, **foreign, **simple)
+        assert (status, json.loads(body)["error"]["code"]) == (403, "foreign_origin")
+        assert "access-control-allow-origin" not in headers
+        assert (await closed.ask("POST", "/v1/streams/x/cancel", b"", **foreign))[0] == 403
+        assert (await closed.ask("GET", "/v1/models", **foreign))[
+            0
+        ] == 200  # the browser keeps the answer from the page
+    assert (await closed.ask("GET", "/v1/documents/planted.md"))[0] == 404
+    for own in (
+        {},
+        {"origin": "http://tidewire"},
+        {"origin": "https://proxy.example", "sec_fetch_site": "same-origin"},
+    ):
+        status, _, _ = await closed.ask("POST", "/v1/documents", line, **own, **simple)
+        assert status == 200
+
+
+async def test_a_page_that_is_named_may_change_what_the_key_lets_it(tidewire, open_to_all):
+    line, key = b'{"location": "own.md", "text": "Ours."}', {"authorization": "Bearer secret"}
+    page = {"origin": PAGE, "sec_fetch_site": "cross-site"}
+    assert (await tidewire.ask("POST", "/v1/documents", line, **page, **key))[0] == 200
+    assert (await open_to_all.ask("POST", "/v1/documents", line, **page))[0] == 200

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from serving import eventually, serving
-from tidewire.server.settings import Limits
+from tidewire.server.settings import Limits, Server
 from upstream import Upstream, stall_after_a_token
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -26,7 +26,10 @@ async def full(tmp_path_factory):
     async with (
         Upstream(stall_after_a_token) as host,
         serving(
-            tmp_path_factory.mktemp("full"), hosts={"host": host.url}, limits=Limits(streams=1, busy=10.0)
+            tmp_path_factory.mktemp("full"),
+            hosts={"host": host.url},
+            limits=Limits(streams=1, busy=10.0),
+            server=Server(origins=["https://app.example"]),
         ) as served,
     ):
         peer = await served.peer()

@@ -147,6 +147,14 @@ def whole(text: str, name: str) -> int:
     raise BadRequest(f"{name} is {text[:40]!r}; it must be a whole number", param=name)
 
 
+def foreign(origin: str) -> TidewireError:
+    """What a page is told that may not call."""
+    said = f"pages of {origin[:200]!r} may not ask here; server.origins names those that may"
+    error = TidewireError(said, code="foreign_origin")
+    error.status = 403
+    return error
+
+
 EXPOSED: Final = "x-tidewire-stream, x-workflow-run-id, x-workflow-stream-tail-index, retry-after"
 
 
@@ -155,6 +163,25 @@ class Origins:
 
     def __init__(self, allowed: Sequence[str]) -> None:
         self._allowed = frozenset(allowed)
+
+    def check(self, call: Call) -> None:
+        """Raises TidewireError (403) for a request that may change something, from a page that may not call.
+
+        CORS alone keeps such a page from reading an answer, not from asking: a browser sends a POST of plain text without a
+        question beforehand, and a server without a key would obey. The server's own page is known by what the browser says
+        of it, which no proxy rewrites, else by the host's name.
+        """
+        origin = call.headers.get("origin")
+        if origin is None or call.scope["method"] in ("GET", "HEAD") or origin in self._allowed or "*" in self._allowed:
+            return
+        site = call.headers.get("sec-fetch-site")
+        own = (
+            origin.partition("://")[2] == call.headers.get("host", "")
+            if site is None
+            else site in ("same-origin", "none")
+        )
+        if not own:
+            raise foreign(origin)
 
     def allow(self, call: Call) -> None:
         """Adds the headers that a browser looks for, where its page may call: before the call itself (OPTIONS) and in it."""
@@ -196,6 +223,7 @@ class Endpoint:
         call = Call(scope, receive, send, self._body_limit)
         try:
             self._origins.allow(call)
+            self._origins.check(call)
             in_query = self._key_in_query or scope["method"] in ("GET", "HEAD")
             key = call.query.get("key") if in_query else None
             call.tenant = self._access.check(call.headers, key)

@@ -8,9 +8,8 @@ from typing import Final
 
 import msgspec
 
-from tidewire.core.errors import TidewireError
 from tidewire.core.events import ErrorInfo
-from tidewire.doors.call import Call
+from tidewire.doors.call import Call, foreign
 from tidewire.doors.mcp_documents import Shelf
 from tidewire.doors.mcp_protocol import (
     INVALID,
@@ -42,9 +41,7 @@ class McpRoutes:
         """POST /mcp: one JSON-RPC message. A client that leaves takes its request along."""
         origin = call.headers.get("origin")
         if origin is not None and origin not in self._origins and "*" not in self._origins:
-            error = TidewireError(f"pages of {origin[:200]!r} may not ask here; server.origins names those that may")
-            error.status = 403
-            raise error
+            raise foreign(origin)
         try:
             message = read(await call.body())
         except Unreadable as wrong:
