@@ -10,7 +10,7 @@ import pytest
 from shelves import TENANTS, WORDS, Shelves, marks
 from tidewire.retrieval.ports import Vector
 from tidewire.retrieval.ranking.recency import Recency
-from tidewire.retrieval.recent import ENTRY, PASSAGE, Recent
+from tidewire.retrieval.recent import COPY, ENTRY, PASSAGE, Recent
 from tidewire.retrieval.search import Query, Results
 
 LIMIT = 1 << 20
@@ -160,3 +160,16 @@ async def test_half_a_character_is_searched_each_time(tmp_path: Path) -> None:
         recent = Recent(shelves.search, 30.0, LIMIT, lambda: shelves.now)
         for _ in range(2):
             assert not (await recent.find("acme", Query(text="half \ud83d a character"))).cached
+
+
+async def test_copies_that_are_not_shown_count_as_memory_too(tmp_path: Path) -> None:
+    async with Shelves(0, tmp_path).open() as shelves:
+        words = " ".join(f"word{n}" for n in range(100))  # so many that a mark makes no other text of them
+        for n in range(30):
+            await shelves.put("acme", f"{n}.md", f"the tide and {words}")
+        assert await shelves.index.visible(await shelves.store.seq())
+        recent = Recent(shelves.search, 30.0, LIMIT, lambda: shelves.now)
+        found = (await recent.find("acme", Query(text="tide"))).found
+        copies = sum(len(one.copies) for one in found)
+        assert copies > 20
+        assert recent.size == ENTRY + PASSAGE * len(found) + COPY * copies

@@ -19,6 +19,7 @@ from tidewire.retrieval.search import Found, Query, Results, Search, allowed
 
 ENTRY: Final = 1000  # bytes that a search takes in memory besides its passages, about
 PASSAGE: Final = 700  # bytes for the scores of one
+COPY: Final = 40  # bytes for the number of one that is not shown
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -32,7 +33,7 @@ class _Kept(msgspec.Struct, frozen=True):
 
     @property
     def size(self) -> int:
-        return ENTRY + PASSAGE * len(self.scores)
+        return ENTRY + sum(PASSAGE + COPY * len(scores["copies"]) for scores in self.scores.values())
 
 
 class Recent:
