@@ -148,3 +148,11 @@ def test_with_watch_it_stays_and_follows_until_it_is_stopped(spawn, tmp_path):
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=20)
     assert process.returncode == 130
+
+
+def test_the_name_of_a_file_does_not_drive_the_terminal(run, tmp_path):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "a\x1b[2J\x07b.bin").write_bytes(b"\0")
+    done = run("ingest", "docs", "--data", "shelf")
+    assert "a[2Jb.bin" in done.stderr
+    assert not {"\x1b", "\x07"} & set(done.stderr)

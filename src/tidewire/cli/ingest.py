@@ -14,6 +14,7 @@ import click
 
 from tidewire.cli.main import FAILED
 from tidewire.cli.options import settings, settings_options
+from tidewire.cli.screen import harmless
 from tidewire.core.errors import TidewireError
 from tidewire.retrieval.intake import Delivery, Report
 from tidewire.retrieval.reading.dates import seconds
@@ -179,8 +180,8 @@ def say(report: Report) -> None:
         f"{report.left_out} skipped, in {report.seconds:.1f} s"
     )
     for name, why in report.skipped[:SHOWN]:
-        click.echo(f"  {name}: {why}", err=True)
+        click.echo(harmless(f"  {name}: {why}"), err=True)
     if report.left_out > SHOWN:
         click.echo(f"  and {report.left_out - SHOWN} more", err=True)
     for name, phrase in report.suspicious[:SHOWN]:
-        click.echo(f"  {name} speaks to a model: {phrase!r}; it is kept as data", err=True)
+        click.echo(harmless(f"  {name} speaks to a model: {phrase!r}; it is kept as data"), err=True)
