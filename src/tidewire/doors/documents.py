@@ -57,6 +57,10 @@ class Done(msgspec.Struct, frozen=True, omit_defaults=True):
     error: str = ""
 
 
+Puts = list[tuple[int, Given]]  # lines of a batch, each with its number
+Report = list[Done]  # by number
+
+
 class Stored(Protocol):
     """Documents as they are read."""
 
@@ -167,8 +171,8 @@ class DocumentRoutes:
         lines = [line for line in (await call.body()).splitlines() if line.strip()]
         if len(lines) > LINES:
             raise BadRequest(f"the body has {len(lines)} lines, and {LINES} is the limit", code="too_many_documents")
-        done: list[Done] = []
-        puts: list[tuple[int, Given]] = []  # those at the end so far, which go in together
+        done: Report = []
+        puts: Puts = []  # those at the end so far, which go in together
         for n, line in enumerate(lines):
             done.append(Done("", "failed"))
             try:
@@ -190,7 +194,7 @@ class DocumentRoutes:
             body["visible"] = await self._documents.visible(seq, full=wait[0], within=wait[1])
         await call.json(body)
 
-    async def _put(self, tenant: str, puts: list[tuple[int, Given]], done: list[Done]) -> None:
+    async def _put(self, tenant: str, puts: Puts, done: Report) -> None:
         """What is in `puts` is stored, reported in `done`, and taken out."""
         made = await self._documents.put(
             tenant, [(one, (one.text or "").encode("utf-8", "replace")) for _, one in puts]
