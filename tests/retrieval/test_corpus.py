@@ -9,6 +9,7 @@ import pytest
 
 from tidewire.core.request import Request
 from tidewire.retrieval.chunk import chunks
+from tidewire.retrieval.corpus import FILLING
 from tidewire.retrieval.ports import Document
 from tidewire.server import library as libraries
 from tidewire.server.encoders import Encoders
@@ -131,6 +132,19 @@ async def test_a_question_that_comes_first_of_all_waits_for_what_is_stored(tmp_p
     async with AsyncExitStack() as stack:
         await again.run(stack, Encoders(), Metrics().encoders)
         assert await again.corpus.count("acme") == 50
+
+
+async def test_an_answer_waits_once_for_an_index_that_is_being_filled(library, monkeypatch):
+    waited = []
+
+    async def never(within: float) -> bool:
+        waited.append(within)
+        return False
+
+    monkeypatch.setattr(library.index, "filled", never)
+    await library.corpus.count("acme")
+    await found(library, "heron")
+    assert sum(waited) < 1.5 * FILLING
 
 
 async def test_what_is_deleted_is_gone_from_the_files(library, tmp_path):

@@ -17,7 +17,7 @@ from tidewire.retrieval.search import Finder, Found
 from tidewire.retrieval.watch import Watch
 
 PATIENCE: Final = 0.1  # seconds for the meaning of a question: a model that is still being loaded is done without
-FILLING: Final = 5.0  # seconds that a question waits for an index that has only just begun to be filled
+FILLING: Final = 5.0  # seconds that a count, and the question behind it, waits for an index that has only just begun to be filled
 
 
 class Corpus:
@@ -45,7 +45,6 @@ class Corpus:
         if limit < 1:
             yield []
             return
-        await self._index.filled(FILLING)
         namespace = request.tenant
         began = asyncio.get_running_loop().time()
         asked = query_of(
