@@ -17,7 +17,7 @@ from tidewire.retrieval.search import Finder, Found
 from tidewire.retrieval.watch import Watch
 
 PATIENCE: Final = 0.1  # seconds for the meaning of a question: a model that is still being loaded is done without
-FILLING: Final = 5.0  # seconds that a count, and the question behind it, waits for an index that has only just begun to be filled
+FILLING: Final = 5.0  # seconds that a count, and the search behind it, waits for an index that is being filled
 
 
 class Corpus:
