@@ -11,6 +11,7 @@ import struct
 import pytest
 
 from contract.test_document_store import doc
+from tidewire.core.errors import InternalError
 from tidewire.retrieval.engines.fts5_words import Fts5Words
 from tidewire.retrieval.engines.memory import MemoryIndex
 from tidewire.retrieval.ports import Filter, Vector
@@ -355,3 +356,28 @@ async def test_what_is_stored_is_not_said_to_be_visible_before_it_has_been_read(
         assert await texts(index, store, "heron") == ["the heron"]
     finally:
         await index.close()
+
+
+async def test_a_store_that_could_not_be_read_for_a_while_is_followed_again(tmp_path, words, monkeypatch):
+    monkeypatch.setattr("tidewire.retrieval.stores.sqlite.LOOK", 0.01)
+    mine, theirs = (SqliteStore(tmp_path / "documents.db", clock=lambda: NOW) for _ in range(2))
+    await mine.start()
+    await theirs.start()
+    index = MemoryIndex(mine, words(), None)
+    await index.start()
+    try:
+        assert await index.filled(5)
+        read = mine._read
+
+        async def broken(look):
+            raise InternalError("the disk is away")
+
+        monkeypatch.setattr(mine, "_read", broken)
+        await asyncio.sleep(0.05)
+        monkeypatch.setattr(mine, "_read", read)
+        (receipt,) = await theirs.put("a", [doc("new.md", "a heron")])
+        assert await index.visible(receipt.seq)
+    finally:
+        await index.close()
+        await mine.close()
+        await theirs.close()

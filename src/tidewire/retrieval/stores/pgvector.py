@@ -115,11 +115,7 @@ class Pgvector:
                     )
                 return list(rows)
 
-        try:
-            rows = await self._store.look(look)
-        except TidewireError as error:
-            log.warning("pgvector cannot be asked now: passages are found by words", extra={"code": error.kind})
-            return []
+        rows = await self._store.look(look)
         return sorted(((row[0], 1.0 - row[1]) for row in rows), key=lambda pair: -pair[1])
 
     async def refresh(self) -> None:

@@ -7,6 +7,7 @@ that fails takes nobody else's with it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import sqlite3
 import threading
@@ -16,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
-from tidewire.core.errors import InternalError, SettingsError
+from tidewire.core.errors import InternalError, SettingsError, TidewireError
 from tidewire.retrieval.stores.calls import Calls
 from tidewire.retrieval.stores.sqlite_reading import Reading
 from tidewire.retrieval.stores.sqlite_tables import opened, prepare
@@ -166,14 +167,15 @@ class SqliteStore(Calls):
             job.tell()
 
     async def _heed(self) -> None:
-        """What another process has put is found as well."""
-        seen: int = await self._read(Reading.touched)
+        """What another process has put is found as well; a look that fails is made again."""
+        seen = -1  # what was put before somebody listened is looked for, too
         while True:
+            with contextlib.suppress(TidewireError):
+                now: int = await self._read(Reading.touched)
+                if now != seen:
+                    seen = now
+                    self._wake()
             await asyncio.sleep(LOOK)
-            now: int = await self._read(Reading.touched)
-            if now != seen:
-                seen = now
-                self._wake()
 
 
 def _told(error: Exception, path: Path) -> Exception:
