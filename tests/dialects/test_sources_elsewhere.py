@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 import pytest
-
 from test_edits_elsewhere import DIALECTS, META, entries
+
 from tidewire.core import events as ev
 from tidewire.core.sources import Source
 
