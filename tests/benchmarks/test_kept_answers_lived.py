@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 from kept_answers import HEAD, Library, Tally, line, lived
 
-TEXTS = {f"{n}.md": "\n\n".join(f"Part {m} of {n} speaks of the tide and {n * m} herons." for m in range(9)) for n in range(9)}
+TEXTS = {
+    f"{n}.md": "\n\n".join(f"Part {m} of {n} speaks of the tide and {n * m} herons." for m in range(9))
+    for n in range(9)
+}
 
 
 @pytest.mark.parametrize("rate", [0.0, 1.0])
