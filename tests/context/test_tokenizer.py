@@ -73,3 +73,5 @@ def test_a_tokenizer_that_cannot_be_read_is_said_at_start(tmp_path, file):
     for wrong in (tmp_path / "broken.json", tmp_path / "nowhere.json"):
         with pytest.raises(SettingsError, match=r"context\.tokenizers\.m is .*no tokenizer\.json"):
             made(wrong)
+        with pytest.raises(SettingsError, match=r"context\.tokenizers\.m is "):  # where nothing is bounded yet, too
+            context_steps(Settings(context=Table(tokenizers={"m": str(wrong)})))

@@ -14,11 +14,12 @@ from tidewire.server.settings import Settings
 def context_steps(settings: Settings) -> list[Step]:
     """None where nothing is bounded. Raises SettingsError for a tokenizer that cannot be used."""
     given = settings.context
+    tokenizers = _tokenizers(given.tokenizers)  # looked at where nothing is bounded, too: a wrong path is said now
     shares = given.intents.shares
     if not given.tokens and not given.models and not shares:
         return []
     budget = Budget(given.tokens, given.answer_tokens, given.recent_turns, given.keep_files, given.passage_tokens)
-    return [Context(budget, given.models, shares, _tokenizers(given.tokenizers))]
+    return [Context(budget, given.models, shares, tokenizers)]
 
 
 def _tokenizers(given: dict[str, str]) -> Tokenizers:

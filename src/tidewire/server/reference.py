@@ -49,7 +49,7 @@ def describe() -> tuple[Setting, ...]:
 
 def _walk(group: type[msgspec.Struct], prefix: str, found: list[Setting]) -> None:
     for field in msgspec.structs.fields(group):
-        kind, description, unit = _plain(inspect.type_info(field.type))
+        kind, description, unit, allowed = _plain(inspect.type_info(field.type))
         path = prefix + field.name
         if isinstance(kind, inspect.StructType):
             _walk(kind.cls, f"{path}.", found)
@@ -57,17 +57,18 @@ def _walk(group: type[msgspec.Struct], prefix: str, found: list[Setting]) -> Non
             _walk(kind.value_type.cls, f"{path}.{ANY}.", found)
         else:
             default = field.default_factory() if callable(field.default_factory) else field.default
-            found.append(Setting(path, kind, field.type, default, description, unit, _allowed(kind, unit)))
+            found.append(Setting(path, kind, field.type, default, description, unit, allowed or _allowed(kind, unit)))
 
 
-def _plain(kind: inspect.Type) -> tuple[inspect.Type, str, str]:
-    """The type without its notes, and from the notes the description and the unit."""
-    description = unit = ""
+def _plain(kind: inspect.Type) -> tuple[inspect.Type, str, str, str]:
+    """The type without its notes, and from the notes the description, the unit, and what it may hold where its type does not say."""
+    description = unit = allowed = ""
     while isinstance(kind, inspect.Metadata):
         description = (kind.extra_json_schema or {}).get("description", description)
         unit = (kind.extra or {}).get("unit", unit)
+        allowed = (kind.extra or {}).get("allowed", allowed)
         kind = kind.type
-    return kind, description, unit
+    return kind, description, unit, allowed
 
 
 def _allowed(kind: inspect.Type, unit: str = "") -> str:
@@ -76,9 +77,7 @@ def _allowed(kind: inspect.Type, unit: str = "") -> str:
             return "true or false"
         case inspect.IntType() | inspect.FloatType():
             noun = "a whole number" if isinstance(kind, inspect.IntType) else "a number"
-            low = f"above {kind.gt:g}" if kind.gt is not None else f"from {kind.ge}" if kind.ge is not None else ""
-            high = f"up to {kind.le}" if kind.gt is not None else f"to {kind.le}"
-            return f"{noun} {low} {high if kind.le is not None else ''}".strip() + (f" ({unit})" if unit else "")
+            return noun + _bounds(kind) + (f" ({unit})" if unit else "")
         case inspect.LiteralType():
             return "one of " + ", ".join(str(value) for value in kind.values)
         case inspect.ListType(item_type=inspect.StructType()):
@@ -86,10 +85,18 @@ def _allowed(kind: inspect.Type, unit: str = "") -> str:
         case inspect.ListType():
             return "a list of texts"
         case inspect.DictType():
-            return "a table of texts"
+            value, _, unit, _ = _plain(kind.value_type)
+            numbers = isinstance(value, inspect.IntType | inspect.FloatType)
+            return f"a table, each value {_allowed(value, unit)}" if numbers else "a table of texts"
         case inspect.StrType(min_length=least, max_length=most):
             return "a text" + (f" of {least} to {most} characters" if most else " that is not empty" if least else "")
     return str(kind)
+
+
+def _bounds(kind: inspect.IntType | inspect.FloatType) -> str:
+    low = f" above {kind.gt:g}" if kind.gt is not None else f" from {kind.ge}" if kind.ge is not None else ""
+    high = f" up to {kind.le}" if kind.gt is not None else f" to {kind.le}"
+    return low + (high if kind.le is not None else "")
 
 
 def toml(value: Any) -> str:

@@ -143,6 +143,7 @@ class Retrieval(Group, frozen=True):
         str,
         Meta(
             pattern="^(sqlite|postgres(ql)?://.+)$",
+            extra={"allowed": '"sqlite" or a postgres:// address'},
             description='Where documents are kept: "sqlite", a file in the data folder, or a postgres:// address that several servers share.',
         ),
     ] = "sqlite"
