@@ -49,3 +49,19 @@ def test_cancel_says_whether_there_was_something_to_stop(run, server, stream):
 def test_models_lists_what_is_on_offer(run, server):
     done = run("models", "--url", server)
     assert [line.split()[0] for line in done.stdout.splitlines()] == ["simulated", "extractive"]
+
+
+def test_the_server_of_the_folder_is_asked_unless_another_is_named(run, server, tmp_path):
+    port = server.rpartition(":")[2]
+    (tmp_path / "tidewire.toml").write_text(f"[server]\nport = {port}\n")
+    assert "simulated" in run("models").stdout
+    assert "simulated" in run("models", TIDEWIRE_SERVER__HOST="0.0.0.0", TIDEWIRE_SERVER__OPEN="true").stdout
+    away = run("models", TIDEWIRE_URL="http://127.0.0.1:1")
+    assert away.exit_code == 3
+    assert "http://127.0.0.1:1 " in away.stderr
+
+
+def test_settings_that_cannot_be_read_do_not_hide_where_the_server_is(run, server, tmp_path):
+    (tmp_path / "tidewire.toml").write_text("[server\n")
+    assert run("models").exit_code == 2
+    assert run("models", "--url", server).exit_code == 0

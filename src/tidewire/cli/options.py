@@ -26,13 +26,26 @@ def settings_options(command: F) -> F:
 
 
 def server_options(command: F) -> F:
-    """--url and --key of the server to talk to."""
+    """--url and --key of the server to talk to: that of the folder, where nothing else is said."""
     command = click.option(
         "--key", envvar="TIDEWIRE_API_KEY", metavar="KEY", help="API key of the server (or TIDEWIRE_API_KEY)."
     )(command)
     return click.option(
-        "--url", envvar="TIDEWIRE_URL", metavar="URL", help="Server to ask (or TIDEWIRE_URL; http://127.0.0.1:8400)."
+        "--url",
+        envvar="TIDEWIRE_URL",
+        default=here,
+        metavar="URL",
+        help="Server to ask (or TIDEWIRE_URL; else where this folder's settings say, http://127.0.0.1:8400).",
     )(command)
+
+
+def here() -> str | None:
+    """Where a server with the settings of this folder listens; None where they leave the port open. Raises SettingsError."""
+    server = settings(None).settings.server
+    if not server.port:
+        return None
+    host = "127.0.0.1" if server.host in ("0.0.0.0", "::") else server.host  # noqa: S104 - an address to ask, not to bind
+    return f"{'https' if server.tls_cert else 'http'}://{f'[{host}]' if ':' in host else host}:{server.port}"
 
 
 def settings(config: Path | None, **flags: Any) -> Loaded:
