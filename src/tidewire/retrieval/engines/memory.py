@@ -282,6 +282,7 @@ class MemoryIndex:
             if not changes or changes[0].seq != self._seq + 1:
                 await self._begin_anew()
                 return
+            self._last = max(self._last, changes[-1].seq)  # some came after that look
             for change in changes:
                 await self._take(change)
                 self._seq = change.seq
@@ -289,6 +290,8 @@ class MemoryIndex:
                 self._taken[change.namespace] = change.seq
                 for heard in self._listeners:
                     heard(change)
+            if self._seq == self._last:
+                self._behind_since = 0.0
             await self._tell()
 
     async def _begin_anew(self) -> None:
