@@ -42,6 +42,24 @@ async def found(data: str) -> list[str]:
         return [one.row.text for one in results.found]
 
 
+def test_the_exit_code_says_that_some_documents_could_not_be_read_and_not_that_some_are_none(run, tmp_path):
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    (docs / "a.md").write_text("# Tides")
+    for name, raw in (("photo", b"\0\1\2"), ("old.zip", b"PK"), ("sheet.xlsx", b"PK"), ("__init__.py", b"")):
+        (docs / name).write_bytes(raw)  # none of them is a document
+    done = run("ingest", "docs", "--data", "here")
+    assert (done.exit_code, "4 skipped" in done.stdout) == (0, True)
+    (docs / "rows.jsonl").write_text("no JSON at all")
+    done = run("ingest", "docs", "--data", "here")
+    assert done.exit_code == 4
+    assert done.stdout.startswith("0 files indexed (0 passages), 1 unchanged")
+    assert "rows.jsonl: not read: no line of it is JSON" in done.stderr
+    (docs / "rows.jsonl").unlink()
+    (docs / "letter.txt").write_bytes(b"Dear \0\0\0")  # it is called a text, and is none
+    assert run("ingest", "docs", "--data", "here").exit_code == 4
+
+
 def test_nothing_there_is_a_failure(run, tmp_path):
     done = run("ingest", "absent")
     assert done.exit_code == 1

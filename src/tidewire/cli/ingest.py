@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import click
 
-from tidewire.cli.main import FAILED
+from tidewire.cli.main import FAILED, PARTIAL
 from tidewire.cli.options import settings, settings_options
 from tidewire.cli.screen import harmless
 from tidewire.core.errors import TidewireError
@@ -60,7 +60,8 @@ def ingest(
       tidewire ingest notes/ --watch
 
     \b
-    Exit codes: 0 indexed, 1 nothing could be read at PATH or URL, 2 wrong settings.
+    Exit codes: 0 all of it is indexed, 1 nothing could be read at PATH or URL, 2 wrong settings, 4 some
+    documents could not be read. Files that hold no text, or are of a kind that is not read, do not count.
     """
     loaded = settings(config, data=data).settings
     when = seconds(published) if published is not None else None
@@ -80,6 +81,8 @@ def ingest(
     if report.indexed + report.unchanged == 0:
         click.echo(f"nothing in {place!r} could be read; docs/ingest.md lists what can", err=True)
         sys.exit(FAILED)
+    if report.unread:
+        sys.exit(PARTIAL)
 
 
 async def index_paths(given: Settings, paths: Sequence[Path]) -> Report:
@@ -144,7 +147,7 @@ async def _look(source: Source, delivery: Delivery) -> None:
 
 
 def _add(total: Report, report: Report) -> None:
-    for name in ("files", "indexed", "unchanged", "removed", "left_out", "chunks", "kept", "seconds"):
+    for name in ("files", "indexed", "unchanged", "removed", "left_out", "unread", "chunks", "kept", "seconds"):
         setattr(total, name, getattr(total, name) + getattr(report, name))
     total.skipped = [*total.skipped, *report.skipped]
     total.suspicious = [*total.suspicious, *report.suspicious]

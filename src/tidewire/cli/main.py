@@ -29,6 +29,7 @@ COMMANDS: Final = {
 FAILED: Final = 1
 MISUSED: Final = 2
 UNREACHABLE: Final = 3
+PARTIAL: Final = 4
 STOPPED: Final = 130  # 128 + SIGINT, as shells count
 
 
@@ -85,5 +86,6 @@ def main() -> None:
     counts. `tidewire config` shows those in force and where each comes from.
 
     \b
-    Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 no server reached, 130 stopped by Ctrl-C.
+    Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 no server reached, 4 done in part,
+    130 stopped by Ctrl-C.
     """

@@ -16,7 +16,7 @@ from tidewire.core.meter import IntakeMeter
 from tidewire.retrieval.lifetimes import Lifetimes
 from tidewire.retrieval.ports import Document, Known, Receipt, Store, Take
 from tidewire.retrieval.reading import formats
-from tidewire.retrieval.reading.page import NotRead, printable
+from tidewire.retrieval.reading.page import NoDocument, NotRead, printable
 from tidewire.retrieval.reading.reader import Reader
 from tidewire.retrieval.reading.suspicion import suspicious
 
@@ -48,7 +48,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
 class Report(msgspec.Struct):
     """What was done. files: documents looked at. left_out: how many were not taken; skipped: which, and why, as far as they are named.
-    suspicious: which speak to a model.
+    unread: how many of those could not be read; the others are no documents (`NoDocument`). suspicious: which speak to a model.
 
     chunks: of the documents indexed; kept: those of them that had a vector already. seq: the last change made.
     """
@@ -58,6 +58,7 @@ class Report(msgspec.Struct):
     unchanged: int = 0
     removed: int = 0
     left_out: int = 0
+    unread: int = 0
     skipped: list[tuple[str, str]] = []
     suspicious: list[tuple[str, str]] = []
     chunks: int = 0
@@ -98,7 +99,7 @@ class Intake:
             seconds = ttl if ttl is not None else self.lifetimes.seconds(source, location, page.kind)
             expires = None if seconds is None else published + seconds
         if expires is not None and expires <= now:
-            raise NotRead("not taken: its time is over already")
+            raise NoDocument("not taken: its time is over already")
         return Document(
             location=location,
             title=printable(found.title) or page.title,
@@ -201,7 +202,7 @@ class Delivery:
         try:
             document = await self.intake.made(found, self.source, self.ttl)
         except NotRead as refusal:
-            self.skip(printable(found.uri), str(refusal))
+            self.skip(printable(found.uri), str(refusal), meant=isinstance(refusal, NoDocument))
             return ""
         self._suspects.pop(document.location, None)
         if (phrase := suspicious(document.text)) and len(self._suspects) < NAMED:
@@ -218,10 +219,11 @@ class Delivery:
         self.report.unchanged += 1
         self.intake.counted(self.source, "unchanged")
 
-    def skip(self, shown: str, why: str, *, looked: bool = False) -> None:
-        """Say why something is not taken. looked: it counts as a document that was looked at."""
+    def skip(self, shown: str, why: str, *, looked: bool = False, meant: bool = False) -> None:
+        """Say why something is not taken. looked: it counts as a document that was looked at. meant: nothing went wrong."""
         self.report.files += looked
         self.report.left_out += 1
+        self.report.unread += not meant
         self.intake.counted(self.source, "skipped")
         if len(self.report.skipped) < NAMED:
             self.report.skipped.append((shown, why))

@@ -152,6 +152,7 @@ def _report(done: Sequence[Done]) -> Report:
         unchanged=counted["unchanged"],
         removed=counted["removed"],
         left_out=len(refused),
+        unread=len(refused),
         skipped=refused[:SHOWN],
     )
 

@@ -19,7 +19,7 @@ import msgspec
 from tidewire.retrieval.chunk import chunks
 from tidewire.retrieval.reading import feeds, formats
 from tidewire.retrieval.reading.feeds import Item
-from tidewire.retrieval.reading.page import NotRead, Page, printable
+from tidewire.retrieval.reading.page import NoDocument, NotRead, Page, printable
 
 
 class Asked(msgspec.Struct, array_like=True):
@@ -32,11 +32,12 @@ class Asked(msgspec.Struct, array_like=True):
 
 
 class Said(msgspec.Struct, omit_defaults=True):
-    """One of them; of a feed, its items."""
+    """One of them; of a feed, its items. meant: what is refused is no document, and nothing went wrong."""
 
     page: Page | None = None
     items: list[Item] = []
     refused: str = ""
+    meant: bool = False
 
 
 def bound(memory: int) -> None:
@@ -68,7 +69,7 @@ def read(raw: bytes, asked: Asked, most: int, memory: int) -> Said:
         cut = tuple(chunks(text))
         return Said(msgspec.structs.replace(page, title=printable(page.title), text=text, chunks=cut))
     except NotRead as refusal:
-        return Said(refused=str(refusal))
+        return Said(refused=str(refusal), meant=isinstance(refusal, NoDocument))
     except MemoryError:
         return Said(refused=f"not read: it takes more than {memory >> 20} MiB of memory")
     except Exception as error:  # noqa: BLE001 - supervisor boundary: what a parser does to itself is said of the document

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from tidewire.retrieval.reading import code, docx, html, markdown, pdf, records, rst, tables, text
-from tidewire.retrieval.reading.page import NotRead, Page
+from tidewire.retrieval.reading.page import NoDocument, NotRead, Page
 
 MOST: Final = 20_000_000  # characters of one document
 
@@ -76,27 +76,37 @@ def chosen(raw: bytes, name: str, kind: str = "") -> Format:
     if kind not in VAGUE and kind in BY_KIND:
         return BY_KIND[kind]
     if ending in FOREIGN:
-        raise NotRead(f"not read: {ending} needs {FOREIGN[ending]}")
+        raise NoDocument(f"not read: {ending} needs {FOREIGN[ending]}")
     if ending in BY_ENDING:
         return BY_ENDING[ending]
     if kind not in VAGUE and not kind.startswith("text/"):
-        raise NotRead(f"not read: nothing here reads {kind[:80]}")
+        raise NoDocument(f"not read: nothing here reads {kind[:80]}")
     if raw[:200].lstrip().lower().startswith((b"<!doctype html", b"<html")):
         return HTML
     return BY_KIND["application/pdf"] if raw.startswith(b"%PDF-") else PLAIN
 
 
 def read(raw: bytes, name: str, kind: str = "", most: int = MOST) -> Page:
-    """A document with its title, however it gives one. Raises NotRead for what is no text, or not known how to read."""
+    """A document with its title, however it gives one. Raises NotRead; NoDocument for what is no text, or not known how to read."""
     form = chosen(raw, name, kind)
     if form.packed is not None:
         page = form.packed(raw, most)
     else:
         assert form.text is not None
-        page = form.text(text.decoded(raw))
+        page = form.text(_decoded(raw, name))
     if len(page.text) > most:
         raise NotRead(f"not read: {len(page.text):,} characters of text, and {most:,} is the limit")
     if not page.text.strip():
-        raise NotRead("not read: it holds no text")
+        raise NoDocument("not read: it holds no text")
     title = page.title or (text.first_heading(page.text) if form is not CODE else "") or PurePath(name).name
     return msgspec.structs.replace(page, title=title)
+
+
+def _decoded(raw: bytes, name: str) -> str:
+    """Raises NotRead for what is binary under the name of a text, NoDocument for what nobody called one."""
+    try:
+        return text.decoded(raw)
+    except NotRead as refusal:
+        if PurePath(name).suffix.lower() in BY_ENDING:
+            raise
+        raise NoDocument(str(refusal)) from None

@@ -24,6 +24,10 @@ class NotRead(Exception):
     """A document that cannot be read; the message says why, in words that may be shown."""
 
 
+class NoDocument(NotRead):
+    """Nothing went wrong: it is of a kind that is not read here, holds no text, or its time is over."""
+
+
 def printable(text: str) -> str:
     """Without the halves of characters that a file name or a broken escape may hold, and a database may not."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

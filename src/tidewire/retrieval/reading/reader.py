@@ -14,7 +14,7 @@ from tidewire.retrieval.ports import Chunk
 from tidewire.retrieval.reading import formats
 from tidewire.retrieval.reading.child import Asked, Said
 from tidewire.retrieval.reading.feeds import Item
-from tidewire.retrieval.reading.page import NotRead, Page
+from tidewire.retrieval.reading.page import NoDocument, NotRead, Page
 
 MARGIN: Final = 1 << 20  # bytes of an answer besides its characters
 DOCUMENTS: Final = 500  # read by one process; then another takes over, and what the parsers have leaked is gone
@@ -70,7 +70,7 @@ class Reader:
                 else:
                     await process.kill()
         if said.refused:
-            raise NotRead(said.refused)
+            raise (NoDocument if said.meant else NotRead)(said.refused)
         return said
 
     async def close(self) -> None:

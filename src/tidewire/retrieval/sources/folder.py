@@ -140,8 +140,9 @@ class Folder:
             delivery.skip(shown, str(refusal), looked=True)
             return False
         except OSError as error:
-            delivery.skip(shown, f"not read: {error.strerror}", looked=True)
-            return not isinstance(error, FileNotFoundError)  # it is there, and may be readable again tomorrow
+            gone = isinstance(error, FileNotFoundError)
+            delivery.skip(shown, f"not read: {error.strerror}", looked=True, meant=gone)
+            return not gone  # it is there, and may be readable again tomorrow
         found = Found(
             location=file,
             name=Path(file).name,

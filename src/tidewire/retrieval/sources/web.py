@@ -168,7 +168,7 @@ class Pages:
                 answered += 1
             except Gone as gone:
                 answered += 1
-                delivery.skip(shown(url), str(gone), looked=True)
+                delivery.skip(shown(url), str(gone), looked=True, meant=True)
                 await delivery.remove([url])
             except SourceFailed as why:
                 delivery.skip(shown(url), str(why), looked=True)
