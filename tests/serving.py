@@ -50,7 +50,7 @@ class Served:
         """One whole exchange on a connection of its own."""
         peer = await Peer.connect(self.port)
         try:
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(60):
                 peer.ask(method, path, body, **headers)
                 status, got = await peer.head()
                 return status, got, await peer.body()
@@ -73,6 +73,7 @@ async def serving(
     folder: Any,
     *,
     hosts: dict[str, str] | None = None,
+    default: str = "simulated",
     providers: dict[str, Provider] | None = None,
     log: Log | None = None,
     limits: Limits | None = None,
@@ -98,7 +99,7 @@ async def serving(
     settings = Settings(
         data=str(folder),
         log=log or Log(durability="memory"),
-        models=Models(default="simulated", discover=False),
+        models=Models(default=default, discover=False),
         providers={"simulated": Provider(kind="simulated")} | known | (providers or {}),
         limits=limits or Limits(busy=10.0),
         streams=streams or Streams(),

@@ -17,7 +17,7 @@
         host.connections, host.open                 # how many were ever made; how many are open now
 
 `Upstream(first, second)` runs a script per request, the last one for all further ones. Ready-made scripts: `says(*texts)`,
-`streams(*pieces)`, `refuses(status, body)`, `silent`, `stall_after_headers`, `stall_after_a_token`, `Step()`. `tls=` takes a server-side ssl.SSLContext.
+`streams(*pieces)`, `refuses(status, body)`, `silent`, `stall_after_headers`, `stall_after_a_token`, `Step()`, `Halves()`. `tls=` takes a server-side ssl.SSLContext.
 `unaccepted()` is a port on which connecting never ends. Works in virtual time too (async_solipsism), TLS excepted.
 """
 
@@ -251,6 +251,25 @@ class Step:
                 break
             call.chunk(chat(f"word{n} "))
         call.chunk(chat(finish="stop") + DONE)
+        call.end()
+
+
+class Halves:
+    """A script that says half of its 80 words, and the others once `go` is set, or another process asks for /go."""
+
+    def __init__(self) -> None:
+        self.go = asyncio.Event()
+
+    async def __call__(self, call: Call) -> None:
+        call.head()
+        if call.path == "/go":
+            self.go.set()
+        else:
+            for n in range(80):
+                if n == 40:
+                    await self.go.wait()
+                call.chunk(chat(f"word{n} "))
+            call.chunk(chat(finish="stop") + DONE)
         call.end()
 
 

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from upstream import Halves, Upstream
+
 ROOT = Path(__file__).parents[2]
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
@@ -59,7 +61,7 @@ async def serving(folder: Path, **environment: str):
         address = ""
         heard = []
         while not address:
-            line = await asyncio.wait_for(server.stderr.readline(), 20)
+            line = await asyncio.wait_for(server.stderr.readline(), 60)
             assert line, f"the server ended: {b''.join(heard).decode()}"
             heard.append(line)
             if line.startswith(b"{"):
@@ -129,9 +131,27 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def address(tmp_path_factory):
-    async with serving(tmp_path_factory.mktemp("console")) as found:
+async def far():
+    """A host of the server that stops in the middle of each answer."""
+    script = Halves()
+    async with Upstream(script) as host:
+        yield host.url, script
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def address(tmp_path_factory, far):
+    host = {"TIDEWIRE_PROVIDERS__FAR__BASE_URL": f"{far[0]}/v1", "TIDEWIRE_PROVIDERS__FAR__MODELS": "m"}
+    async with serving(tmp_path_factory.mktemp("console"), **host) as found:
         yield found
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def halves(far):
+    """far/m goes on with its answers when `go` of this is set."""
+    _, script = far
+    script.go = asyncio.Event()
+    yield script
+    script.go.set()
 
 
 @pytest.fixture
@@ -211,7 +231,7 @@ async def browse(chromium):
         troubles: list[str] = []
         page.on("pageerror", lambda error: troubles.append(str(error)))
         page.on("console", lambda said: troubles.append(said.text) if "Content Security Policy" in said.text else None)
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(60_000)
         consoles.append(Console(page, troubles))
         return consoles[-1]
 

@@ -60,13 +60,13 @@ def packages_of(folder):
         pytest.skip(f"npm could not install the packages: {done.stderr.strip().splitlines()[-1:]}")
 
 
-async def played(folder, address, scenario):
-    """What talk.mjs of a folder saw in one scenario."""
+async def played(folder, address, scenario, *more):
+    """What talk.mjs of a folder saw in one scenario. more: arguments that this scenario takes."""
     process = await asyncio.create_subprocess_exec(
-        "node", "talk.mjs", address, scenario, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        "node", "talk.mjs", address, scenario, *more, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     try:
-        out, err = await asyncio.wait_for(process.communicate(), 60)
+        out, err = await asyncio.wait_for(process.communicate(), 120)
     finally:
         if process.returncode is None:
             process.kill()

@@ -110,7 +110,7 @@ async def test_a_flood_of_notifications_does_not_reach_anybody():
         progress = []
         output = await named(server)["go"].call({}, context(progress=progress))
     assert output.text == "after the flood"
-    assert 0 < len(progress) <= 40  # of 30,000
+    assert 0 < len(progress) < 1000  # of 30,000; ten a second are handed on, however long it takes
 
 
 async def test_a_server_that_writes_garbage_without_end_is_ended():

@@ -175,7 +175,7 @@ async def test_a_call_is_cancelled_as_its_revision_wants_it(revision):
             return [b for _, b in scripted.asked if b["method"] == "notifications/cancelled"]
 
         if revision == "2026-07-28":
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 await scripted.left.wait()  # the response stream was closed
             assert told() == []
         else:
@@ -222,7 +222,7 @@ async def test_a_flood_of_progress_reaches_nobody():
         progress = []
         output = await named(server)["go"].call({}, context(progress=progress))
     assert output.text == "fine"
-    assert 0 < len(progress) <= 40
+    assert 0 < len(progress) < 500  # of 2000; ten a second are handed on, however long it takes
 
 
 async def test_a_session_that_the_server_has_forgotten_is_begun_again():

@@ -1,8 +1,8 @@
-// node talk.mjs <address> <scenario>: plays one scenario with the real transports and prints what a user would see, as JSON.
+// node talk.mjs <address> <scenario> [host]: plays one scenario with the real transports and prints what a user would see, as JSON.
 import { WorkflowChatTransport } from '@ai-sdk/workflow/client';
 import { AbstractChat, DefaultChatTransport, lastAssistantMessageIsCompleteWithToolCalls, readUIMessageStream } from 'ai';
 
-const [address, scenario] = process.argv.slice(2);
+const [address, scenario, host] = process.argv.slice(2);
 const api = `${address}/api/chat`;
 const FAST = 'sim: tokens=40 ttft_ms=0 interval_ms=0';
 const PACED = 'sim: tokens=80 ttft_ms=0 interval_ms=2';
@@ -106,9 +106,10 @@ const scenarios = {
     const chatId = 'chat-3';
     const first = new AbortController();
     const transport = new DefaultChatTransport({ api });
-    const stream = await transport.sendMessages({ ...ask(PACED, chatId), abortSignal: first.signal });
+    const stream = await transport.sendMessages({ ...ask('Half of it first', chatId), abortSignal: first.signal });
     const before = await collect(stream, (_, all) => { if (all.length === 10) first.abort(); }).catch(e => e.name);
     const again = await transport.reconnectToStream({ chatId });
+    await fetch(`${host}/go`); // the answer goes on to its end
     const chunks = await collect(again);
     return { before, said: said(chunks), kinds: kinds(chunks), nothing: await transport.reconnectToStream({ chatId }) };
   },

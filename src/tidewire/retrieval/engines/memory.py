@@ -59,7 +59,6 @@ class MemoryIndex:
     """A `retrieval.ports.Index`. matrix: makes the vectors' engine for so many dimensions; None: words alone.
 
     elsewhere: what it holds is kept in no matrix.
-
     encoders: names whose vectors are loaded; the first is the one that `visible(full=True)` waits for. clock: seconds; wall: Unix seconds.
     """
 
@@ -255,8 +254,7 @@ class MemoryIndex:
         """All chunks, from the beginning."""
         self._last = self._seq = self._filled = await self._store.seq()
         self._taken.clear()
-        for namespace in await self._store.namespaces():
-            self._epochs[namespace] = await self._store.epoch(namespace)
+        self._epochs |= {space: await self._store.epoch(space) for space in await self._store.namespaces()}
         async for rows in self._store.rows():
             await self._add(rows, self._seq, many=True)
         await self._change(self._words.fold)
@@ -290,8 +288,7 @@ class MemoryIndex:
                 self._taken[change.namespace] = change.seq
                 for heard in self._listeners:
                     heard(change)
-            if self._seq == self._last:
-                self._behind_since = 0.0
+            self._behind_since = self._behind_since if self._seq < self._last else 0.0
             await self._tell()
 
     async def _begin_anew(self) -> None:
