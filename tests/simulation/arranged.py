@@ -15,8 +15,6 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-import async_solipsism
-
 from simulation.worlds import Counted, Host, Unmetered, World
 from tidewire.core.errors import UpstreamError
 from tidewire.core.events import Attempt, Delta, Edit, Finish, Notice, PartEnded, PartStarted, Usage, edit
@@ -30,6 +28,7 @@ from tidewire.toolbox.runner import Runner
 from tidewire.toolbox.unfinished import Unfinished
 from toolbox.played_tools import Played
 from toolbox.test_tool_faults import behaviour
+from virtual_time import VirtualLoop
 from workshop import closed
 
 REFINED = (0.0, 0.1, 1.0)  # shares of answers that may be refined
@@ -228,6 +227,7 @@ class Arranged(World):
 def live(seed: int, *, requests: int = 12) -> Counter[str]:
     """One world from beginning to end; what was seen in it."""
     world = Arranged(seed, requests=requests)
-    with asyncio.Runner(loop_factory=async_solipsism.EventLoop) as runner:
-        runner.run(asyncio.wait_for(world.live(), 3600))  # virtual: nothing may hang
+    loop = VirtualLoop()
+    loop.live(asyncio.wait_for(world.live(), 3600))  # virtual: nothing may hang
+    assert not loop.complaints, loop.complaints
     return world.seen

@@ -22,8 +22,6 @@ WANTED = {
 }
 WANTED |= {"stopped", "cache", "shared", "tools", "calls", "edited"}
 
-pytestmark = pytest.mark.filterwarnings("ignore:delta is less than resolution")  # of the virtual clock: a rounding
-
 
 @pytest.fixture(autouse=True)
 def _quiet():

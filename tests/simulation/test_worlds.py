@@ -10,8 +10,6 @@ from simulation.worlds import live
 
 EACH = 25
 
-pytestmark = pytest.mark.filterwarnings("ignore:delta is less than resolution")  # of the virtual clock: a rounding
-
 
 @pytest.mark.parametrize("first", range(0, 200, EACH))
 def test_nothing_is_lost_or_doubled_or_left_over_in_any_world(first):

@@ -21,8 +21,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import async_solipsism
-
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -43,6 +41,7 @@ from tidewire.routing.hedge import Hedges
 from tidewire.routing.route import Route
 from tidewire.routing.table import Candidate, Plan
 from tidewire.stores.memory import MemoryLog
+from virtual_time import VirtualLoop
 from workshop import Reader, closed, desk_of, question, read, settle, stored, text_of, well_formed
 
 RETRIES = 0.2  # tries beyond the first, of the requests
@@ -309,8 +308,9 @@ class World:
 def live(seed: int, *, requests: int = 12) -> Counter[str]:
     """One world from beginning to end; what was seen in it."""
     world = World(seed, requests=requests)
-    with asyncio.Runner(loop_factory=async_solipsism.EventLoop) as runner:
-        runner.run(asyncio.wait_for(world.live(), 3600))  # virtual: nothing may hang
+    loop = VirtualLoop()
+    loop.live(asyncio.wait_for(world.live(), 3600))  # virtual: nothing may hang
+    assert not loop.complaints, loop.complaints
     return world.seen
 
 
