@@ -175,6 +175,9 @@ async def test_on_a_small_screen_nothing_is_wider_than_the_screen(address, brows
         await page.reload()
         await page.locator("tbody tr, .results > li").first.wait_for()
         assert await page.evaluate("document.querySelector('#scroll').scrollWidth") <= 360
+    told = page.locator("#scroll p:visible").first  # as a message may name a path that no line holds
+    await told.evaluate("told => { told.textContent = 'there is no folder /' + 'deep'.repeat(40); }")
+    assert await page.evaluate("document.querySelector('#scroll').scrollWidth") <= 360
     await page.get_by_role("button", name="Sources").click()
     await page.get_by_role("link", name="Put by hand").click()
     await page.get_by_text("brought in by tidewire ingest").wait_for()

@@ -21,6 +21,7 @@ export function advice(info: ErrorInfo): string {
   const status = info.status ?? 0;
   if (info.retryable) return "Try again in a moment.";
   if (status === 400 || status === 422) return "Change the question or the model and try again.";
+  if (info.code.startsWith("upstream_")) return "Choose another model; on the server, tidewire doctor looks at this one's host.";
   return status >= 500 ? "Try again; if it stays, the server's log says more." : "";
 }
 
