@@ -31,7 +31,7 @@ DIALECTS = [
     OpenAIResponses(),
     UIMessages(),
 ]
-SHOWN = {"AGUI", "Native", "UIMessages"}
+SHOWN = {"AGUI", "Native", "OpenAIResponses", "UIMessages"}  # Anthropic Messages: test_server_calls_as_mcp.py
 CALL, RESULT, SECRET = "call_ours", "it is sunny", '{"city":"Kiel"}'
 
 
@@ -76,7 +76,8 @@ def test_the_words_are_there_and_the_call_only_where_the_protocol_can_say_that_i
     assert (CALL.encode() in said) is shown
     assert (RESULT.encode() in said) is shown
     assert (b"proof" in said) is (
-        type(dialect).__name__ in {"AGUI", "UIMessages"} or (type(dialect) is Native and form == "stream")
+        type(dialect).__name__ in {"AGUI", "OpenAIResponses", "UIMessages"}
+        or (type(dialect) is Native and form == "stream")
     )
 
 

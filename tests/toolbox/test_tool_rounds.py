@@ -200,10 +200,16 @@ def test_results_of_earlier_rounds_are_there_when_the_client_comes_back_from_a_c
         assert [m.role for m in told] == ["user", "assistant", "tool", "assistant", "tool"]
         assert told[2].content[0].text == "sunny"
 
+        # A client that was told of our call sends it back itself: the model finds it once.
+        ours = Message(role="assistant", content=[ToolCall(call="c1", name="weather", arguments="{}")])
+        shown = [user, ours, Message(role="tool", content=[ToolResult(call="c1", text="sunny")]), pick, picked]
+        await stage.play(messages=shown, tools=mine)
+        assert stage.model.asked[3].messages == shown
+
         # A conversation that has asked something else before is another one, though its host numbers calls alike.
         before = Message(role="user", content=[Text("Something else?")])
         await stage.play(messages=[before, user, pick, picked], tools=mine)
-        assert [m.role for m in stage.model.asked[3].messages] == ["user", "user", "assistant", "tool"]
+        assert [m.role for m in stage.model.asked[4].messages] == ["user", "user", "assistant", "tool"]
 
     virtually(work())
 

@@ -1,8 +1,8 @@
 """A log as Messages events, and as one message at its end.
 
-Source: the Messages reference and "Streaming Messages". Parts of kinds that the protocol has no word for (images, audio, results of
-tools) are left out, with progress, attempts, notices, log probabilities and fields of JSON; a citation says what was cited, not which
-words of the answer rely on it.
+Source: the Messages reference and "Streaming Messages". Parts of kinds that the protocol has no word for (images, audio) are left
+out, with progress, attempts, notices, log probabilities and fields of JSON; a citation says what was cited, not which words of the
+answer rely on it. The server's own calls and their results are blocks of a beta: for those who ask for it (`record["mcp"]`).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from tidewire.core.ports import Meta
 from tidewire.core.sse import frame
 from tidewire.dialects.anthropic_messages import tool_input
 from tidewire.dialects.openai_messages import failure
+from tidewire.dialects.server_calls import LABEL
 
 _json = msgspec.json.Encoder().encode
 
@@ -36,6 +37,10 @@ _DELTAS: Final = {
     "thinking": b'"thinking_delta","thinking":',
     "tool_call": b'"input_json_delta","partial_json":',
 }
+_AT_ONCE: Final = (
+    "server_call",
+    "tool_result",
+)  # told in their first event: the SDK takes no deltas of blocks of a beta
 TYPES: Final = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -84,7 +89,7 @@ class Blocks:
         self.ended = False
         self.failure: ErrorInfo | None = None
         self._meta = meta
-        self._log = _Log()
+        self._log = _Log(meta)
         self._usage: ev.Usage | None = None
         self._blocks: dict[int, _Block] = {}
         self._waiting: deque[_Block] = deque()  # the one that is being written, and those behind it
@@ -125,12 +130,13 @@ class Blocks:
         block = self._blocks.get(event.part)
         if block is None:
             return  # left out, or over
-        if block is self._waiting[0]:
+        first = block is self._waiting[0]
+        if first and block.started.kind not in _AT_ONCE:
             self._write(block, event, out)
-            if type(event) is ev.PartEnded:
-                self._advance(out)
         else:
             block.held.append(event)
+        if first and type(event) is ev.PartEnded:
+            self._advance(out)
 
     def _open(self, out: list[bytes]) -> None:
         self._count = 0
@@ -144,7 +150,7 @@ class Blocks:
         kind = block.started.kind
         if not block.begun:  # a thought: what kind of block it is, its first event tells
             block.redacted = type(event) is ev.Signature and event.redacted
-            self._head(block, event.value if isinstance(event, ev.Signature) and block.redacted else None, out)
+            self._head(block, _content(block.started, [event]) if block.redacted else None, out)
         if type(event) is ev.PartEnded:
             block.ended = True
             self._part = -1
@@ -157,14 +163,15 @@ class Blocks:
         elif type(event) is ev.Citation and kind == "text":
             out.append(self._delta(block, {"type": "citations_delta", "citation": citation(event)}))
 
-    def _head(self, block: _Block, data: str | None, out: list[bytes]) -> None:
+    def _head(self, block: _Block, content: dict[str, Any] | None, out: list[bytes]) -> None:
+        """content: all of it, where no more is to come."""
         block.begun = True
         block.index = self._count
         self._count += 1
-        content = {"type": "redacted_thinking", "data": data} if data is not None else _empty(block.started)
-        start = {"type": "content_block_start", "index": block.index, "content_block": content}
+        shown = _empty(block.started) if content is None else content
+        start = {"type": "content_block_start", "index": block.index, "content_block": shown}
         out.append(frame(_json(start), event="content_block_start"))
-        if data is None:
+        if content is None:
             self._part = block.started.part
             self._before = (
                 b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,"delta":{"type":%b'
@@ -182,6 +189,15 @@ class Blocks:
         """End what is over, and write what has waited for it."""
         while self._waiting:
             block = self._waiting[0]
+            if block.started.kind in _AT_ONCE:
+                if _is_whole(block.held):
+                    self._head(block, _content(block.started, block.held), out)
+                    self._stop(block, out)
+                elif block.ended:
+                    self._waiting.popleft()
+                else:
+                    return
+                continue
             if not block.begun and block.started.kind != "thinking":
                 self._head(block, None, out)
             held, block.held = block.held, []
@@ -207,11 +223,11 @@ class Blocks:
             return
         if self._count < 0:
             self._open(out)
-        while self._waiting:
-            self._waiting[0].ended = True
-            self._advance(out)
-            if self._waiting:
-                self._stop(self._waiting[0], out)
+        for block in self._waiting:
+            block.ended = True
+        self._advance(out)
+        if self._waiting:
+            self._stop(self._waiting[0], out)
         usage = _closing_usage(closed)
         delta = {"type": "message_delta", "delta": _ending(self._meta, closed, self._log.refusal), "usage": usage}
         out.append(frame(_json(delta), event="message_delta"))
@@ -225,7 +241,7 @@ class Whole:
         self.ended = False
         self.failure: ErrorInfo | None = None
         self._meta = meta
-        self._log = _Log(keep=True)
+        self._log = _Log(meta, keep=True)
 
     def feed(self, entries: Sequence[Entry]) -> bytes:
         for entry in entries:
@@ -241,7 +257,8 @@ class Whole:
         return b""
 
     def _document(self, closed: ev.Closed) -> bytes:
-        content = [_content(started, events) for started, events in self._log.parts.values()]
+        parts = self._log.parts.values()
+        content = [_content(s, events) for s, events in parts if s.kind not in _AT_ONCE or _is_whole(events)]
         ending = _ending(self._meta, closed, self._log.refusal)
         return _json(_message(self._meta) | {"content": content} | ending | {"usage": _closing_usage(closed)})
 
@@ -249,17 +266,19 @@ class Whole:
 class _Log:
     """What both views need to know of the parts. keep: their events too."""
 
-    __slots__ = ("_keep", "_refused", "_words", "parts")
+    __slots__ = ("_keep", "_mcp", "_ours", "_refused", "_words", "parts")
 
-    def __init__(self, *, keep: bool = False) -> None:
+    def __init__(self, meta: Meta, *, keep: bool = False) -> None:
         self._keep = keep
+        self._mcp = meta.record.get("mcp", False)
+        self._ours: set[str | None] = set()  # calls that the server runs
         self._refused: set[int] = set()
         self._words: list[str] = []
         self.parts: dict[int, tuple[ev.PartStarted, list[Event]]] = {}
 
-    @staticmethod
-    def shown(started: ev.PartStarted) -> bool:
-        return started.kind in _DELTAS and started.choice == 0
+    def shown(self, started: ev.PartStarted) -> bool:
+        ours = self._mcp and started.kind in _AT_ONCE and started.call in self._ours
+        return (ours or started.kind in _DELTAS) and started.choice == 0
 
     @property
     def refusal(self) -> str | None:
@@ -267,6 +286,8 @@ class _Log:
         return "".join(self._words) if self._refused else None
 
     def begin(self, started: ev.PartStarted) -> None:
+        if started.kind == "server_call":
+            self._ours.add(started.call)
         if started.kind == "refusal" and started.choice == 0:
             self._refused.add(started.part)
         elif self._keep and self.shown(started):
@@ -301,6 +322,10 @@ def _empty(started: ev.PartStarted) -> dict[str, Any]:
         case "tool_call":
             call = started.call or f"call_{started.part}"
             return {"type": "tool_use", "id": call, "name": started.name, "input": {}}
+        case "server_call":
+            return {"type": "mcp_tool_use", "id": started.call, "name": started.name, "server_name": LABEL, "input": {}}
+        case "tool_result":
+            return {"type": "mcp_tool_result", "tool_use_id": started.call, "is_error": started.failed, "content": []}
         case _:
             return {"type": "text", "text": ""}
 
@@ -309,8 +334,10 @@ def _content(started: ev.PartStarted, events: list[Event]) -> dict[str, Any]:
     """One block of the whole message."""
     text = "".join(e.text for e in events if type(e) is Delta)
     block = _empty(started)
-    if started.kind == "tool_call":
+    if started.kind in ("tool_call", "server_call"):
         return block | {"input": tool_input(text)}
+    if started.kind == "tool_result":
+        return block | {"content": [{"type": "text", "text": text}] if text else []}
     if started.kind == "text":
         cited = [citation(e) for e in events if type(e) is ev.Citation]
         return block | {"text": text} | ({"citations": cited} if cited else {})
@@ -318,6 +345,10 @@ def _content(started: ev.PartStarted, events: list[Event]) -> dict[str, Any]:
     if events and type(first := events[0]) is ev.Signature and first.redacted:
         return {"type": "redacted_thinking", "data": first.value}
     return block | {"thinking": text, "signature": signatures[-1].value if signatures else ""}
+
+
+def _is_whole(events: list[Event]) -> bool:
+    return bool(events) and type(events[-1]) is ev.PartEnded
 
 
 def _ending(meta: Meta, closed: ev.Closed, refusal: str | None) -> dict[str, Any]:

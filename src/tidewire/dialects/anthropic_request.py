@@ -30,9 +30,12 @@ from tidewire.core.request import (
 )
 from tidewire.dialects import body, policy
 from tidewire.dialects.body import unsupported
+from tidewire.dialects.server_calls import turn
 
 CHARACTERS: Final = 4  # of English text a token, by the hosts' own rule of thumb
 IMAGE: Final = 1600  # tokens at most, of an image that the host need not shrink ("Vision")
+
+MCP: Final = "mcp-client-"  # how the names of the beta begin, in which the protocol shows calls that its server ran
 
 _json = msgspec.json.encode
 _ROLES: Final[dict[str, Role]] = {"user": "user", "assistant": "assistant", "system": "system"}
@@ -91,7 +94,7 @@ def parse(raw: bytes, headers: dict[str, str], on_disconnect: DisconnectPolicy) 
         on_disconnect=policy.asked(headers, on_disconnect),
         thinking=_thinking(fields),
         options=_options(plain, fields, reading, headers),
-        record={"stop": stop[0]} if len(stop) == 1 else {},
+        record=_record(stop, headers),
     )
     return request, fields.stream is True
 
@@ -184,9 +187,19 @@ def _options(plain: dict[str, Any], fields: Body, reading: _Reading, headers: di
         out["thinking"] = fields.thinking
     if others := {k: v for k, v in (fields.output_config or {}).items() if k != "format"}:
         out["output_config"] = others
-    if names := [name.strip() for name in headers.get("anthropic-beta", "").split(",") if name.strip()]:
+    if names := _betas(headers):
         out["anthropic_beta"] = names
     return out
+
+
+def _record(stop: list[str], headers: dict[str, str]) -> dict[str, Any]:
+    """What the answer's form depends on."""
+    out: dict[str, Any] = {"stop": stop[0]} if len(stop) == 1 else {}
+    return out | ({"mcp": True} if any(name.startswith(MCP) for name in _betas(headers)) else {})
+
+
+def _betas(headers: dict[str, str]) -> list[str]:
+    return [name.strip() for name in headers.get("anthropic-beta", "").split(",") if name.strip()]
 
 
 # Messages
@@ -196,19 +209,24 @@ class _Reading:
     """Reads content blocks, and remembers what they say of the request as a whole.
 
     cache: the last mark for the prompt's cache, on whichever block. cited: whether an answer shall cite the documents, which the
-    protocol wants of all of them or none.
+    protocol wants of all of them or none. _ran: ids of calls that the server ran.
     """
 
     def __init__(self) -> None:
         self.cache: dict[str, Any] | None = None
         self.cited = False
+        self._ran: set[str] = set()
 
     def message(self, raw: Any, at: str) -> list[Message]:
-        """One message of theirs: the results of tools in it become a message of the tool, which comes first."""
+        """One message of theirs: the results of tools in it become a message of the tool, which comes first; but for those of the
+        server's, which an assistant has behind their calls.
+        """
         role = _ROLES.get(str(raw.get("role"))) if isinstance(raw, dict) else None
         if role is None:
             raise BadRequest(f"{at}.role may be user, assistant or system", param=f"{at}.role")
         contents = self.contents(raw.get("content"), f"{at}.content")
+        if role == "assistant" and self._ran:
+            return turn(contents, self._ran)
         results = [c for c in contents if isinstance(c, ToolResult)]
         others: list[Content] = [c for c in contents if not isinstance(c, ToolResult)]
         out = [Message("tool", [*results])] if results else []
@@ -238,16 +256,22 @@ class _Reading:
                 )
             case "redacted_thinking":
                 return Thought(signature=_text(raw, "data", at), redacted=True)
-            case "tool_use":
+            case "tool_use" | "mcp_tool_use" as kind:
                 given = raw.get("input")
                 arguments = _json({} if given is None else given).decode()
-                return ToolCall(_text(raw, "id", at), _text(raw, "name", at), arguments)
-            case "tool_result":
-                return self._result(raw, at)
+                call = ToolCall(_text(raw, "id", at), _text(raw, "name", at), arguments)
+                if kind == "mcp_tool_use":
+                    self._ran.add(call.call)
+                return call
+            case "tool_result" | "mcp_tool_result" as kind:
+                result = self._result(raw, at)
+                if kind == "mcp_tool_result":
+                    self._ran.add(result.call)
+                return result
             case kind:
                 raise unsupported(
-                    f"{at}.type is {str(kind)[:40]!r}; it may be text, image, document, thinking, redacted_thinking, tool_use "
-                    "or tool_result",
+                    f"{at}.type is {str(kind)[:40]!r}; it may be text, image, document, thinking, redacted_thinking, tool_use, "
+                    "tool_result, mcp_tool_use or mcp_tool_result",
                     f"{at}.type",
                 )
 

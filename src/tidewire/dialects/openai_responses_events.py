@@ -25,6 +25,7 @@ _DELTA: Final = {
     "refusal": "response.refusal.delta",
     "thinking": "response.reasoning_text.delta",
     "tool_call": "response.function_call_arguments.delta",
+    "server_call": "response.mcp_call_arguments.delta",
 }
 _SPOKEN: Final = ("text", "refusal", "thinking")  # kinds of items with a content part
 _LAST: Final = {"completed": "response.completed", "failed": "response.failed"}
@@ -67,8 +68,7 @@ class Events:
     def _delta(self, event: ev.Delta) -> None:
         around = self._deltas.get(event.part)
         if around is None:
-            if (item := self.response.items.get(event.part)) is not None:
-                item.texts.append(event.text)
+            self.response.more(event.part, event.text)
             return
         item = self.response.items[event.part]
         item.texts.append(event.text)
@@ -109,6 +109,8 @@ class Events:
         elif isinstance(event, ev.PartEnded | ev.Citation | ev.Signature | ev.Blob):
             if (item := response.items.get(event.part)) is not None:
                 self._more(item, event)
+            elif isinstance(event, ev.PartEnded) and (call := response.results.get(event.part)) is not None:
+                self._finish(call)
         elif isinstance(event, ev.Usage):
             response.usage = event
         elif isinstance(event, ev.Closed):
@@ -119,7 +121,11 @@ class Events:
 
     def _more(self, item: Item, event: ev.PartEnded | ev.Citation | ev.Signature | ev.Blob) -> None:
         if isinstance(event, ev.PartEnded):
-            self._finish(item)
+            if item.kind == "server_call":  # it is over with its result
+                place = {"item_id": item.id, "output_index": item.index}
+                self._emit("response.mcp_call_arguments.done", **place, arguments=item.text)
+            else:
+                self._finish(item)
         elif isinstance(event, ev.Citation):
             self._cite(item, event)
         elif isinstance(event, ev.Signature):
@@ -133,6 +139,8 @@ class Events:
         if item.kind == "image":
             self._emit("response.image_generation_call.in_progress", **place)
             self._emit("response.image_generation_call.generating", **place)
+        if item.kind == "server_call":
+            self._emit("response.mcp_call.in_progress", **place)
         if item.kind in _SPOKEN:
             place["content_index"] = 0
             self._emit("response.content_part.added", **place, part=item.content(""))
@@ -150,6 +158,9 @@ class Events:
         elif item.kind == "image":
             if item.done:
                 self._emit("response.image_generation_call.completed", **place)
+        elif item.kind == "server_call":
+            if item.done:
+                self._emit("response.mcp_call.failed" if item.failed else "response.mcp_call.completed", **place)
         elif item.kind in _SPOKEN:
             place["content_index"] = 0
             if item.kind == "text":

@@ -12,15 +12,20 @@ from tidewire.core.events import Citation, Closed, ErrorInfo, PartStarted, Usage
 from tidewire.core.ports import Meta
 from tidewire.dialects.openai_messages import signed
 from tidewire.dialects.pictures import extension
+from tidewire.dialects.server_calls import LABEL
 
 _PREFIX: Final = {
     "text": "msg",
     "refusal": "msg",
     "thinking": "rs",
     "tool_call": "fc",
+    "server_call": "mcp",
     "tool_result": "fco",
     "image": "ig",
 }  # of the kinds of parts that Responses has an item for
+CALLED: Final = (
+    "mcp_"  # before the id of a call that the server runs, for which the protocol has no call_id beside the item's own
+)
 _CUT: Final = {"length": "max_output_tokens", "size_limit": "max_output_tokens", "content_filter": "content_filter"}
 
 
@@ -35,18 +40,21 @@ class Item:
     """One output item. texts: what has come of it; index: its place in the output; picture: base64, the last that came.
 
     proof: what the host wants back with the item: encrypted_content of a thought, extra_content of a call (as in Chat Completions).
+    output, failed: of a call that the server runs.
     """
 
     __slots__ = (
         "annotations",
         "call",
         "done",
+        "failed",
         "id",
         "index",
         "kind",
         "logprobs",
         "media",
         "name",
+        "output",
         "partials",
         "picture",
         "proof",
@@ -58,6 +66,8 @@ class Item:
         self.kind = part.kind
         self.name = part.name or ""
         self.call = part.call or f"call_{tail(stream)}_{part.part}"
+        if part.kind == "server_call":
+            self.id = f"{CALLED}{self.call}"
         self.index = index
         self.media = part.media
         self.texts: list[str] = []
@@ -66,6 +76,8 @@ class Item:
         self.picture: str | None = None
         self.partials = 0
         self.proof = ""
+        self.output: list[str] = []
+        self.failed = False
         self.done = False
 
     @property
@@ -98,7 +110,21 @@ class Item:
         if self.kind == "tool_call":
             call = {"call_id": self.call, "name": self.name, "arguments": self.text}
             return {**head, "type": "function_call", **call, **(signed(self.proof) if self.proof else {})}
+        if self.kind == "server_call":
+            return {**head, "type": "mcp_call", **self._ran(status)}
         return {**head, "type": "function_call_output", "call_id": self.call, "output": self.text}
+
+    def _ran(self, status: str) -> dict[str, Any]:
+        """What a call of the server's own was asked, and came to."""
+        told: dict[str, Any] = {"status": status, "output": None, "error": None}
+        text = "".join(self.output)
+        if status == "completed" and self.failed:
+            failure = {"type": "mcp_tool_execution_error", "content": [{"type": "text", "text": text}]}
+            told |= {"status": "failed", "error": failure}
+        elif status == "completed":
+            told["output"] = text
+        asked = {"name": self.name, "arguments": self.text, **(signed(self.proof) if self.proof else {})}
+        return {"server_label": LABEL, **asked, "approval_request_id": None, **told}
 
 
 class Growing:
@@ -107,21 +133,33 @@ class Growing:
     def __init__(self, meta: Meta) -> None:
         self._meta = meta
         self.items: dict[int, Item] = {}  # by part, in order
-        self._ours: set[str | None] = set()  # calls that the server runs
+        self.results: dict[int, Item] = {}  # by the part of the result: the call that it belongs to
+        self._ours: dict[str | None, Item] = {}  # by call id: those that the server runs
         self.status = "queued" if meta.record.get("background") else "in_progress"
         self.usage: Usage | None = None
         self.closed: Closed | None = None
 
     def add(self, part: PartStarted) -> Item | None:
-        """The item that the part becomes; None where Responses has none for it: audio, answers beside the first, and what the
-        server's own tools are asked and answer.
+        """The item that the part becomes; None where Responses has none for it: audio, answers beside the first. What the server's
+        own tools answer belongs to the item of the call.
         """
-        if part.kind == "server_call":
-            self._ours.add(part.call)
-        if part.kind not in _PREFIX or part.choice or part.call in self._ours:
+        if part.kind == "tool_result" and part.call in self._ours:
+            call = self.results[part.part] = self._ours[part.call]
+            call.failed = part.failed
+            return None
+        if part.kind not in _PREFIX or part.choice:
             return None
         item = self.items[part.part] = Item(self._meta.stream, part, len(self.items))
+        if part.kind == "server_call":
+            self._ours[part.call] = item
         return item
+
+    def more(self, part: int, text: str) -> None:
+        """Text of a part that is told at its end."""
+        if (item := self.items.get(part)) is not None:
+            item.texts.append(text)
+        elif (call := self.results.get(part)) is not None:
+            call.output.append(text)
 
     def cite(self, item: Item, event: Citation) -> dict[str, Any]:
         """The annotation that the citation becomes. Offsets count Unicode code points."""
@@ -241,7 +279,7 @@ def _input_item(stream: str, i: int, item: dict[str, Any]) -> dict[str, Any]:
         **item,
         "type": kind,
         "id": named if isinstance(named, str) else f"in_{tail(stream)}_{i}",
-        "status": "completed",
+        "status": item.get("status", "completed") if kind == "mcp_call" else "completed",
     }
     if kind == "message":
         spoken = item["role"] == "assistant"

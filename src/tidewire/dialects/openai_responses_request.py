@@ -27,7 +27,8 @@ from tidewire.core.request import (
 )
 from tidewire.dialects import body, policy
 from tidewire.dialects.openai_messages import signature_in
-from tidewire.dialects.openai_responses_object import Growing
+from tidewire.dialects.openai_responses_object import CALLED, Growing
+from tidewire.dialects.server_calls import join, waits
 
 KEPT_INPUT: Final = 256 * 1024  # bytes of input items that a stream's meta keeps for GET …/input_items
 
@@ -139,40 +140,37 @@ def _add(messages: list[Message], item: dict[str, Any], at: str) -> None:
         if role is None:
             raise BadRequest(f"{at}.role may be user, assistant, system or developer", param=f"{at}.role")
         contents = _contents(item.get("content"), f"{at}.content")
-        if role == "assistant" and messages and _thinks(messages[-1]):
-            _join(messages, *contents)
+        if role == "assistant" and messages and (_thinks(messages[-1]) or waits(messages)):
+            join(messages, *contents)
         else:
             messages.append(Message(role, contents))
     elif kind == "function_call":
         call, name, arguments = (_text(item, field, at) for field in ("call_id", "name", "arguments"))
-        _join(messages, ToolCall(call, name, arguments, signature=signature_in(item.get("extra_content"))))
+        join(messages, ToolCall(call, name, arguments, signature=signature_in(item.get("extra_content"))))
     elif kind == "function_call_output":
         messages.append(Message("tool", [_result(item, at)]))
+    elif kind == "mcp_call":
+        call, name, arguments = (_text(item, field, at) for field in ("id", "name", "arguments"))
+        call = call.removeprefix(CALLED)
+        if (ran := _ran(item, call, name)) is not None:
+            join(messages, ToolCall(call, name, arguments, signature=signature_in(item.get("extra_content"))))
+            messages.append(Message("tool", [ran]))
     elif kind == "reasoning":
         if (thought := _thought(item)) is not None:
             if messages and _thinks(messages[-1]):
-                _join(messages, thought)
+                join(messages, thought)
             else:
                 messages.append(Message("assistant", [thought]))
     elif kind == "image_generation_call":
         if isinstance(item.get("result"), str):
-            _join(messages, Image(f"data:image/png;base64,{item['result']}"))
+            join(messages, Image(f"data:image/png;base64,{item['result']}"))
     else:
         raise BadRequest(
-            f"{at}.type is not supported here; it may be message, function_call, function_call_output, reasoning or "
-            "image_generation_call",
+            f"{at}.type is not supported here; it may be message, function_call, function_call_output, mcp_call, "
+            "reasoning or image_generation_call",
             code="unsupported_value",
             param=f"{at}.type",
         )
-
-
-def _join(messages: list[Message], *contents: Content) -> None:
-    """Calls of one turn belong in one assistant message: hosts demand the results right behind it."""
-    if messages and messages[-1].role == "assistant":
-        last = messages.pop()
-        messages.append(Message("assistant", [*last.content, *contents]))
-    else:
-        messages.append(Message("assistant", list(contents)))
 
 
 def _thinks(message: Message) -> bool:
@@ -243,6 +241,17 @@ def _result(item: dict[str, Any], at: str) -> ToolResult:
     return ToolResult(call, text, images=[p for p in parts if isinstance(p, Image)])
 
 
+def _ran(item: dict[str, Any], call: str, name: str) -> ToolResult | None:
+    """What a call of the server's own came to; None where it was cut off, for hosts want a result for each call."""
+    output, error = item.get("output"), item.get("error")
+    if error is None:
+        return ToolResult(call, output, name=name) if isinstance(output, str) else None
+    parts = error.get("content") if isinstance(error, dict) else None
+    texts = [p["text"] for p in parts or () if isinstance(p, dict) and isinstance(p.get("text"), str)]
+    said = error if isinstance(error, str) else "".join(texts) or "the tool failed"
+    return ToolResult(call, said, failed=True, name=name)
+
+
 def _text(item: dict[str, Any], name: str, at: str) -> str:
     value = item.get(name)
     if not isinstance(value, str):
@@ -264,7 +273,7 @@ def turn(meta: Meta, response: Growing) -> list[dict[str, Any]]:
     if why is not None:
         raise BadRequest(f"response {meta.stream} {why}", code="unsupported_value", param="previous_response_id")
     output = response.document()["output"]
-    # a call that was cut off has no result, and hosts want one for each
+    # a call that was cut off has no result, and hosts want one for each; of the server's own, read_items sees to it
     whole = [i for i in output if i["type"] != "function_call" or i["status"] == "completed"]
     return [*meta.record["input"], *whole]
 

@@ -38,17 +38,25 @@ class Unfinished:
         """The request, with such answers in place of what the client knows of them."""
         if not self._kept:
             return request
+        told = _calls(request.messages)
         out: list[Message] = []
         asked: list[str] = []  # so far: a host may give the same ids in every conversation
         for ours, run in itertools.groupby(request.messages, lambda message: message.role == "assistant"):
             messages = list(run)  # a dialect may tell one answer in several messages
             if ours:
-                calls = [c for message in messages for c in message.content if isinstance(c, ToolCall)]
-                out.extend(self._kept.get(_key(request.tenant, asked, calls), (messages, 0))[0])
+                kept = self._kept.get(_key(request.tenant, asked, calls := _calls(messages)), (messages, 0))[0]
+                more = {c.call for c in _calls(kept)} - {c.call for c in calls}
+                out.extend(
+                    messages if any(c.call in more for c in told) else kept
+                )  # some dialects tell the client of ours
             else:
                 asked += [message.text for message in messages if message.role == "user"]
                 out.extend(messages)
         return msgspec.structs.replace(request, messages=out)
+
+
+def _calls(messages: Sequence[Message]) -> list[ToolCall]:
+    return [c for message in messages for c in message.content if isinstance(c, ToolCall)]
 
 
 def _key(tenant: str, asked: Sequence[str], calls: Sequence[ToolCall]) -> bytes:
