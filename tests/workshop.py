@@ -230,29 +230,33 @@ def text_of(entries: Sequence[Entry], part: int = 0) -> str:
     return "".join(e.event.text for e in entries if isinstance(e.event, Delta) and e.event.part == part)
 
 
-def well_formed(entries: Sequence[Entry]) -> None:
-    """What holds of every log that has ended: P1, P2, and parts that begin before their deltas and end once."""
+def well_formed(entries: Sequence[Entry]) -> list[ev.AnyEvent]:
+    """What holds of every log that has ended: P1, P2, and parts that begin before their deltas and end once. Its events, as stored."""
     events = [ev.decode(entry.raw) for entry in entries]
-    assert [entry.seq for entry in entries] == list(range(1, len(entries) + 1))
-    assert [event.seq for event in events] == list(range(1, len(entries) + 1))
-    assert [e.at for e in events] == sorted(e.at for e in events)
-    assert isinstance(events[0], ev.Opened)
-    assert [isinstance(e, ev.Opened) for e in events].count(True) == 1
-    assert isinstance(events[-1], ev.Closed)
-    assert [isinstance(e, ev.Closed) for e in events].count(True) == 1
+    kinds = [type(event) for event in events]
+    numbers = list(range(1, len(entries) + 1))
+    assert [entry.seq for entry in entries] == numbers
+    assert [event.seq for event in events] == numbers
+    times = [event.at for event in events]
+    assert times == sorted(times)
+    assert kinds[0] is ev.Opened
+    assert kinds.count(ev.Opened) == 1
+    assert kinds[-1] is ev.Closed
+    assert kinds.count(ev.Closed) == 1
     begun: set[int] = set()
     open_parts: set[int] = set()
     for event in events:
-        if isinstance(event, PartStarted):
+        if type(event) is Delta:
+            assert event.part in open_parts
+        elif type(event) is PartStarted:
             assert event.part not in begun
             begun.add(event.part)
             open_parts.add(event.part)
-        elif isinstance(event, PartEnded):
+        elif type(event) is PartEnded:
             assert event.part in open_parts
             open_parts.remove(event.part)
-        elif isinstance(event, Delta):
-            assert event.part in open_parts
     assert not open_parts
+    return events
 
 
 async def settle(turns: int = 10) -> None:

@@ -29,7 +29,6 @@ from tidewire.toolbox.unfinished import Unfinished
 from toolbox.played_tools import Played
 from toolbox.test_tool_faults import behaviour
 from virtual_time import VirtualLoop
-from workshop import closed
 
 REFINED = (0.0, 0.1, 1.0)  # shares of answers that may be refined
 
@@ -169,30 +168,29 @@ class Arranged(World):
 
         return Cascade("cascade", plan, find=find, share=Asked(), meter=Unmetered(), clock=clock, limit=20.0)
 
-    def _check_text(self, entries: list[Any]) -> None:
-        end = closed(entries)
-        self.seen[end.status] += 1
-        if end.reused is not None:
-            self.seen[end.reused] += 1
+    def _check(self, events: list[Any]) -> None:
+        end = self._ended(events)
         kinds: dict[int, PartStarted] = {}
         texts: dict[int, list[str]] = {}
+        attempts: list[Attempt] = []
+        used: Usage | None = None
         edited = failed = False
-        for event in (e.event for e in entries):
-            if isinstance(event, Attempt):
-                self.seen[event.reason] += 1
-            elif isinstance(event, PartStarted):
+        for event in events:
+            if type(event) is Delta:
+                texts[event.part].append(event.text)
+            elif type(event) is PartStarted:
                 kinds[event.part] = event
                 texts[event.part] = []
-            elif isinstance(event, Delta):
-                texts[event.part].append(event.text)
-            elif isinstance(event, Edit):
+            elif type(event) is Attempt:
+                attempts.append(event)
+            elif type(event) is Edit:
                 edited = True
                 edit(texts[event.part], event)
-            elif isinstance(event, Notice):
+            elif type(event) is Usage:
+                used = event
+            elif type(event) is Notice:
                 failed = failed or event.code == REFINEMENT_FAILED
         self.seen["edited"] += edited
-        attempts = [e.event for e in entries if isinstance(e.event, Attempt)]
-        assert [a.n for a in attempts] == list(range(1, len(attempts) + 1))
         if end.status == "completed" or not edited:
             rounds = 1 + sum(a.reason == "tools" for a in attempts)
             said = [w for n, t in texts.items() if kinds[n].kind == "text" for w in "".join(t).split()]
@@ -202,14 +200,8 @@ class Arranged(World):
             results = Counter(k.call for k in kinds.values() if k.kind == "tool_result")
             assert ours == results
             assert max(ours.values(), default=1) == 1
-            used = [e.event for e in entries if isinstance(e.event, Usage)]
-            assert used
-            assert (used[-1].input or 0) >= 10 * sum(
-                a.reason in ("start", "tools", "refinement") for a in attempts[-1:]
-            )
-            assert end.error is None
-        if end.status == "failed":
-            assert end.error is not None
+            assert used is not None
+            assert (used.input or 0) >= 10 * sum(a.reason in ("start", "tools", "refinement") for a in attempts[-1:])
 
     def _words(self, said: list[str], rounds: int, strong: str) -> None:
         """Runs of one host's words, each from its first on, and no more of them than rounds; some may be the stronger model's."""

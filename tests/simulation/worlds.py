@@ -42,7 +42,7 @@ from tidewire.routing.route import Route
 from tidewire.routing.table import Candidate, Plan
 from tidewire.stores.memory import MemoryLog
 from virtual_time import VirtualLoop
-from workshop import Reader, closed, desk_of, question, read, settle, stored, text_of, well_formed
+from workshop import Reader, desk_of, question, read, settle, stored, well_formed
 
 RETRIES = 0.2  # tries beyond the first, of the requests
 HEDGED = 0.05
@@ -138,6 +138,37 @@ class Counted:
     async def close(self) -> None: ...
 
 
+class Prompt:
+    """A reader that takes what there is as it is woken, in the same call, as a door does."""
+
+    def __init__(self) -> None:
+        self.entries: list[Any] = []
+        self._cursor: Any = None
+        self._over = asyncio.get_running_loop().create_future()
+
+    @classmethod
+    async def reads(cls, desk: Any, stream: str, after: int = 0) -> list[Any]:
+        """All from there on. Raises what the log broke for."""
+        reader = cls()
+        reader._cursor = await desk.follow("default", stream, after, reader._wake)
+        try:
+            reader._wake()
+            await reader._over
+        finally:
+            reader._cursor.close()
+        return reader.entries
+
+    def _wake(self) -> None:
+        if self._cursor is None or self._over.done():
+            return
+        taken = self._cursor.take(100_000)
+        self.entries += taken
+        if taken and type(taken[-1].event) is ev.Closed:
+            self._over.set_result(None)
+        elif not taken and self._cursor.failed is not None:
+            self._over.set_exception(self._cursor.failed)
+
+
 class World:
     """seed: tells all of it. seen: what has happened, so that a test can say that everything did."""
 
@@ -146,6 +177,7 @@ class World:
         self.requests = requests
         self.asked = 0  # times that the route, or a host without it, was asked
         self.said: dict[str, Any] = {}  # what else each question holds
+        self.read: dict[str, list[bytes]] = {}  # by stream, what its reader has
         self.seen: Counter[str] = Counter()
         faulty = rng.choice([0.0, 0.1, 0.3, 1.0])
         self.hosts = {
@@ -192,6 +224,8 @@ class World:
         await asyncio.gather(*asked)
         await settle()
         assert desk.open_streams == 0
+        for stream, raws in self.read.items():
+            assert raws == await stored(log, stream)  # only now: nothing has come after the end
         await log.close()
         await settle()
         assert [h.name for h in self.hosts.values() if h.open] == []
@@ -217,9 +251,8 @@ class World:
         said = self.own.choice(["Who?", "Why?", "What?"]) if self.wrapped else "Hello?"
         meta = await desk.start(question(said, model=model, on_disconnect=policy, **self.said))
         entries = await getattr(self, "_" + rng.choice(["reads", "leaves", "stops", "two"]))(desk, meta.stream, policy)
-        well_formed(entries)
-        assert [e.raw for e in entries] == await stored(log, meta.stream)
-        self._check_text(entries)
+        self.read[meta.stream] = [e.raw for e in entries]
+        self._check(well_formed(entries))
 
     def _around(self, clock: Callable[[], float]) -> Callable[[Any], Any]:
         """Puts a provider into what this world has around it."""
@@ -244,7 +277,7 @@ class World:
     # What readers do; each gives the whole log, as it was read
 
     async def _reads(self, desk: Any, stream: str, policy: str) -> list[Any]:
-        return await read(desk, stream)
+        return await Prompt.reads(desk, stream)
 
     async def _leaves(self, desk: Any, stream: str, policy: str) -> list[Any]:
         """And comes back with the cursor, at once or late; the second part follows on the first."""
@@ -260,10 +293,10 @@ class World:
         if taken and isinstance(taken[-1].event, ev.Closed):
             return taken
         self.seen["resumed"] += 1
-        return [*taken, *await read(desk, stream, after=len(taken))]
+        return [*taken, *await Prompt.reads(desk, stream, after=len(taken))]
 
     async def _stops(self, desk: Any, stream: str, policy: str) -> list[Any]:
-        reading = asyncio.ensure_future(read(desk, stream))
+        reading = asyncio.ensure_future(Prompt.reads(desk, stream))
         await asyncio.sleep(self.rng.expovariate(2))
         if await desk.cancel("default", stream):
             self.seen["stopped"] += 1
@@ -278,31 +311,36 @@ class World:
             await asyncio.sleep(late)
             return await read(desk, stream)
 
-        one, two = await asyncio.gather(read(desk, stream), second())
+        one, two = await asyncio.gather(Prompt.reads(desk, stream), second())
         assert [e.raw for e in one] == [e.raw for e in two]
         return one
 
-    def _check_text(self, entries: list[Any]) -> None:
+    def _check(self, events: list[Any]) -> None:
         """The words of one host from the first on, none lost, none doubled, none of another."""
-        said = text_of(entries).split()
-        end = closed(entries)
-        self.seen[end.status] += 1
-        if end.reused is not None:
-            self.seen[end.reused] += 1
-        for e in entries:
-            if isinstance(e.event, Attempt):
-                self.seen[e.event.reason] += 1
+        said = "".join(e.text for e in events if type(e) is Delta and e.part == 0).split()
+        end = self._ended(events)
         if said:
             host = self.hosts[said[0].partition(".")[0]]
             assert said == [host.word(n).strip() for n in range(len(said))]
         if end.status == "completed":
             assert said
+
+    def _ended(self, events: list[Any]) -> Any:
+        """The last event, which says how it ended; the attempts before it are numbered."""
+        end = events[-1]
+        self.seen[end.status] += 1
+        if end.reused is not None:
+            self.seen[end.reused] += 1
+        attempts = [e for e in events if type(e) is Attempt]
+        for attempt in attempts:
+            self.seen[attempt.reason] += 1
+        assert [a.n for a in attempts] == list(range(1, len(attempts) + 1))
+        if end.status == "completed":
             assert end.error is None
         if end.status == "failed":
             assert end.error is not None
             self.seen[end.error.code] += 1
-        attempts = [e.event.n for e in entries if isinstance(e.event, Attempt)]
-        assert attempts == list(range(1, len(attempts) + 1))
+        return end
 
 
 def live(seed: int, *, requests: int = 12) -> Counter[str]:
