@@ -237,7 +237,7 @@ def request(method: str, path: str, body: Any = None, **headers: str) -> bytes:
     return f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + data
 
 
-async def eventually(true: Any, seconds: float = 10.0) -> None:
+async def eventually(true: Any, seconds: float = 30.0) -> None:
     """Returns once true() is; an AssertionError where it never becomes so."""
     async with contextlib.AsyncExitStack() as stack:
         try:

@@ -23,7 +23,7 @@ EXTRACTIVE = {
 
 def test_the_whole_walk_to_its_end(spawn, docs):
     process = spawn("demo", docs, env={**EXTRACTIVE, "TIDEWIRE_DEMO_EXIT": "1"})
-    out, err = (text.decode() for text in process.communicate(timeout=30))
+    out, err = (text.decode() for text in process.communicate(timeout=60))
     assert process.returncode == 0, err
     assert "1 files indexed" in out
     assert "The model extractive answers." in out
@@ -52,7 +52,7 @@ def test_it_stays_until_ctrl_c_and_takes_another_port_where_its_own_is_taken(spa
     assert "The console is open at http://127.0.0.1:" in out
     assert f":{port}/" not in out
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 0
     assert f"Port {port} is taken; using " in err.decode()
 

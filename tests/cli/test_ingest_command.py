@@ -74,7 +74,7 @@ def test_a_data_folder_that_cannot_be_used_is_a_wrong_setting(spawn, tmp_path, c
     (tmp_path / "docs").mkdir()
     (tmp_path / "file").write_text("no folder")
     process = spawn(*command, "--data", "file")  # of its own: a server sets up the logging of its process
-    _, said = process.communicate(timeout=20)
+    _, said = process.communicate(timeout=60)
     assert process.returncode == 2
     assert said.startswith(b"tidewire: the data folder ")
 
@@ -164,7 +164,7 @@ def test_with_watch_it_stays_and_follows_until_it_is_stopped(spawn, tmp_path):
     (docs / "a.md").unlink()
     assert b"1 removed" in process.stdout.readline()
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=20)
+    process.communicate(timeout=60)
     assert process.returncode == 130
 
 

@@ -37,7 +37,7 @@ def test_it_opens_the_documents_by_itself_and_standard_output_is_the_protocols_a
 
 def test_a_data_folder_without_documents_is_said_on_standard_error(tmp_path):
     done = subprocess.run(
-        [*COMMAND, "mcp", "--data", str(tmp_path)], env=QUIET, input=b"", capture_output=True, timeout=60, check=True
+        [*COMMAND, "mcp", "--data", str(tmp_path)], env=QUIET, input=b"", capture_output=True, timeout=120, check=True
     )
     assert (done.stdout, b"tidewire ingest" in done.stderr) == (b"", True)
 
@@ -86,7 +86,7 @@ class Client:
         os.write(self._to, "".join(line + "\n" for line in lines).encode())
 
     async def hear(self):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             return json.loads(await asyncio.to_thread(self._files[2].readline))
 
 
@@ -167,6 +167,6 @@ async def test_a_client_that_reads_no_more_ends_it():
         client.say(call(1, "slow"), call(2, "endless"))
         client.leave()
         desk.let(1)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await client.over
     assert 1 in desk.ended

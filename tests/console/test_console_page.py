@@ -13,7 +13,7 @@ ENDLESS = "sim: tokens=100000 interval_ms=5 ttft_ms=20"
 
 
 async def document(address: str, stream: str) -> dict:
-    async with httpx.AsyncClient(timeout=30) as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         return (await client.get(f"{address}/v1/streams/{stream}/events", params={"as": "json"})).json()
 
 

@@ -277,7 +277,7 @@ async def test_who_listens_is_woken_by_each_change_and_by_other_processes(store,
     await other.start()
     await other.put("a", [doc("two.md")])
     await other.close()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await woken.wait()
     assert [change.seq for change in await store.changes(1)] == [2]
     stop()

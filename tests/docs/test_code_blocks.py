@@ -28,7 +28,7 @@ def test_the_commands_of_a_page_run_one_after_another(page, here, client_environ
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stderr + done.stdout
@@ -47,7 +47,7 @@ def test_the_python_of_a_page_runs(page, here, client_environment, tmp_path):
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -84,7 +84,7 @@ def test_the_typescript_of_a_page_reads_an_answer(page, here, node, client_envir
     bundle = [str(ESBUILD), str(source), "--bundle", "--format=esm", "--platform=node", f"--outfile={built}"]
     subprocess.run(bundle, check=True, capture_output=True, timeout=60)
     done = subprocess.run(
-        [node, str(built)], env=client_environment, capture_output=True, text=True, timeout=60, check=False
+        [node, str(built)], env=client_environment, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr
     *states, text = done.stdout.strip().split("\n")
@@ -119,7 +119,7 @@ def test_the_transport_of_use_chat_streams(page, here, node, client_environment)
         cwd=AI_SDK,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stderr

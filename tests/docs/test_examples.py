@@ -32,7 +32,7 @@ SAYS = {
 @pytest.mark.parametrize("example", sorted(EXAMPLES.glob("python/*.py")), ids=lambda path: path.name)
 def test_a_python_example_runs_to_its_end(example, client_environment):
     done = subprocess.run(
-        [sys.executable, str(example)], env=client_environment, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, str(example)], env=client_environment, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr
     assert SAYS[example.name] in done.stdout
@@ -78,7 +78,7 @@ def test_an_answer_from_documents_cites_them_and_marks_what_has_changed(tmp_path
             env=environment(TIDEWIRE_URL=address),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
             check=True,
         )
         asked = run([sys.executable, str(EXAMPLES / "documents" / "ask.py")]).stdout

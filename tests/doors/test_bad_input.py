@@ -193,7 +193,7 @@ class Scene:
 
     async def post(self, name: str, body: Any, **headers: str) -> tuple[int, dict[str, str], bytes]:
         path = POSTS[name][0] if name in POSTS else REST[name]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             return await self.tidewire.ask("POST", path, body, **({"accept": "application/json"} | headers))
 
     async def refused(self, name: str, body: Any, **headers: str) -> dict[str, Any]:

@@ -36,7 +36,7 @@ async def tidewire(tmp_path_factory):
 async def said(tidewire, *pieces: bytes, code: str, status: int) -> None:
     """A connection on which these bytes are refused so, and which is closed then."""
     peer = await tidewire.peer()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         for piece in pieces:
             peer.raw(piece)
             await peer.writer.drain()
@@ -63,7 +63,7 @@ async def test_a_head_that_comes_byte_by_byte_is_refused_in_time(tidewire):
             await asyncio.sleep(0.002)
 
     dripping = asyncio.create_task(drip())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         assert (await peer.head())[0] == 408
     dripping.cancel()
     peer.reset()
@@ -71,7 +71,7 @@ async def test_a_head_that_comes_byte_by_byte_is_refused_in_time(tidewire):
 
 async def test_a_connection_that_says_nothing_is_closed(tidewire):
     peer = await tidewire.peer()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         assert (await peer.head())[0] == 408
     await peer.close()
 
@@ -111,7 +111,7 @@ FLOODS = {
 async def test_a_flood_of_headers_costs_only_its_own_connection(tidewire, flood):
     peer = await tidewire.peer()
     peer.raw(FLOODS[flood])
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         try:
             status, _ = await peer.head()
         except (ConnectionResetError, asyncio.IncompleteReadError):
@@ -148,7 +148,7 @@ NOT_HTTP = {
 async def test_what_is_not_http_is_refused(tidewire, what):
     peer = await tidewire.peer()
     peer.raw(NOT_HTTP[what])
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         status, _ = await peer.head()
         assert 400 <= status < 500
         error = json.loads(await peer.body())["error"]
@@ -175,7 +175,7 @@ async def test_pipelined_requests_are_answered_in_order(tidewire):
     streamed = request("POST", "/v1/streams", ASK, accept="text/plain")
     peer.raw(request("GET", "/healthz") + streamed + request("GET", "/nowhere") + streamed + request("GET", "/readyz"))
     got = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         for _ in range(5):
             status, _ = await peer.head()
             got.append((status, (await peer.body()).strip()[:5]))
@@ -230,7 +230,7 @@ async def test_a_pipelined_request_does_not_hide_that_the_client_left(tidewire):
     await asyncio.sleep(0.02)
     await peer.close()
     try:
-        await eventually(lambda: tidewire.house.desk.open_streams == 0, 1.0)
+        await eventually(lambda: tidewire.house.desk.open_streams == 0)
     finally:
         await tidewire.ask("POST", "/v1/streams/pipelined/cancel")
 
@@ -278,7 +278,7 @@ def shake(path: str = "/v1/ws", method: str = "GET", **changed: str | None) -> b
 async def test_a_handshake_that_cannot_be_is_refused(tidewire, handshake):
     peer = await tidewire.peer()
     peer.raw(handshake)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         status, _ = await peer.head()
     assert 400 <= status < 500
     await peer.close()
@@ -313,7 +313,7 @@ async def test_a_frame_that_is_none_is_answered_and_the_socket_goes_on(tidewire)
             b"\xff\xfe",
         ):
             await socket.send(frame)
-            answer = json.loads(await asyncio.wait_for(socket.recv(), 10))
+            answer = json.loads(await asyncio.wait_for(socket.recv(), 30))
             if '"key"' not in str(frame):
                 assert 400 <= answer["error"]["status"] < 500, frame
         await socket.send('{"do":"ping"}')

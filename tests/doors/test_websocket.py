@@ -37,7 +37,7 @@ class Socket:
         await self.say(do="start", id=name, request={"model": "simulated", "input": said, **more})
 
     async def hear(self) -> dict:
-        async with asyncio.timeout(4):
+        async with asyncio.timeout(30):
             frame = json.loads(await self.connection.recv())
         self.heard.append(frame)
         return frame

@@ -157,7 +157,7 @@ async def test_a_stream_that_is_closed_stops_the_answer(client, server_url):
         if event.type == "content_block_delta":
             break
     await stream.close()
-    async with httpx.AsyncClient(base_url=server_url) as http, asyncio.timeout(5):
+    async with httpx.AsyncClient(base_url=server_url) as http, asyncio.timeout(30):
         while (await http.get(f"/v1/streams/{name}")).json().get("ended") is None:
             await asyncio.sleep(0.005)
         document = (await http.get(f"/v1/streams/{name}/events?as=json")).json()
@@ -277,5 +277,5 @@ async def test_a_client_that_leaves_lets_go_of_the_anthropic_host(tmp_path):
                 async for said in stream.text_stream:
                     assert said == "one"
                     break
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 await host.calls[0].gone.wait()

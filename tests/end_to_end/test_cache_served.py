@@ -95,7 +95,7 @@ async def test_the_last_to_leave_closes_the_connection_to_the_host(tmp_path):
         await eventually(lambda: tidewire.house.desk.open_streams == 1)
         assert not host.calls[0].gone.is_set()
         await streams[2].close()
-        await asyncio.wait_for(host.calls[0].gone.wait(), 10)
+        await asyncio.wait_for(host.calls[0].gone.wait(), 30)
         assert len(host.calls) == 1
 
 

@@ -9,7 +9,7 @@ import openai
 import pytest
 from websockets.asyncio.client import connect
 
-from serving import serving
+from serving import eventually, serving
 from tidewire.client import AsyncTidewire
 from tidewire.core.errors import SettingsError
 from tidewire.core.events import Edit
@@ -67,7 +67,7 @@ async def test_a_socket_carries_the_edits_too(tmp_path):
         async with connect(f"ws://127.0.0.1:{served.port}/v1/ws") as socket:
             await socket.send(json.dumps({"do": "start", "id": "a", "request": ASKED}))
             frames = []
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while not frames or "done" not in frames[-1]:
                     frames.append(json.loads(await socket.recv()))
         kinds = [frame["event"]["type"] for frame in frames if "event" in frame]
@@ -163,7 +163,7 @@ async def test_a_stop_in_the_middle_of_it_closes_the_stronger_model(tmp_path):
         await peer.head()
         await peer.until(b'"type":"edit"')
         await served.ask("POST", "/v1/streams/s2/cancel")
-        await asyncio.wait_for(big.calls[0].gone.wait(), 5)
+        await asyncio.wait_for(big.calls[0].gone.wait(), 30)
         _, _, body = await served.ask("GET", "/v1/streams/s2/events?as=json")
         answer = json.loads(body)
         assert answer["status"] == "cancelled"
@@ -179,7 +179,7 @@ async def test_a_bettered_answer_is_given_again_with_its_edits(tmp_path):
         for _ in range(2):
             _, _, body = await served.ask("POST", "/v1/streams", ASKED, accept="application/json")
             assert json.loads(body)["text"] == "".join(BETTER)
-            await asyncio.sleep(0.05)
+            await eventually(lambda: not served.house.desk.open_streams)
         _, _, body = await served.ask("POST", "/v1/chat/completions", {"model": "sharp", "messages": MESSAGES})
         assert json.loads(body)["choices"][0]["message"]["content"] == "".join(DRAFT)
         assert len(big.calls) == 1

@@ -76,7 +76,7 @@ async def test_an_event_source_comes_back_until_it_is_told_that_nothing_follows(
     body = {"model": "host/m", "input": "x", "stream": "es", "on_disconnect": "continue"}
     assert (await tidewire.ask("POST", "/v1/streams", body, prefer="respond-async"))[0] == 202
     source = EventSource(tidewire, "/v1/streams/es/events")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         step.go.release()
         await source.connect(leave_after=5)
         assert source.retry == 1000
@@ -103,7 +103,7 @@ async def test_after_in_the_address_holds_for_the_first_connection_only(scene):
     body = {"model": "host/m", "input": "x", "stream": "es2"}
     await tidewire.ask("POST", "/v1/streams", body)
     source = EventSource(tidewire, "/v1/streams/es2/events?after=2")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await source.connect(leave_after=3)
         assert source.events[0][2] == "3"
         await source.connect()
@@ -127,7 +127,7 @@ async def test_curl_prints_each_word_when_it_comes(scene):
     command = ("curl", "-sN", "-H", "accept: text/plain", "-d", body, f"{tidewire.url}/v1/streams")
     curl = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     seen = b""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         for n in (1, 2, 3):
             step.go.release()
             while f"word{n}".encode() not in seen:
@@ -146,7 +146,7 @@ async def test_curl_that_is_interrupted_stops_the_answer(scene):
     step.go.release()
     command = ("curl", "-sN", "-d", body, f"{tidewire.url}/v1/chat/completions")
     curl = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await curl.stdout.readuntil(b"word1")
         curl.terminate()
         await step.calls[-1].gone.wait()

@@ -156,7 +156,7 @@ async def test_a_client_that_leaves_amid_its_search_takes_it_along(served, monke
         left.clear()
         peer = await served.peer()
         peer.post(path, body)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await began.wait()
             peer.reset()
             await left.wait()

@@ -116,7 +116,7 @@ def answers(port: int) -> bool:
 
 async def read_until(chunks, mark: str) -> str:
     seen = ""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while mark not in seen:
             seen += await anext(chunks)
     return seen
@@ -155,7 +155,7 @@ async def test_a_client_that_leaves_is_seen_by_the_host(front):
         answer = await client.send(client.build_request("POST", "/v1/streams", json=body), stream=True)
         front.step.go.release()
         await read_until(answer.aiter_text(), "word1")
-    await asyncio.wait_for(front.step.calls[0].gone.wait(), 10)
+    await asyncio.wait_for(front.step.calls[0].gone.wait(), 30)
     await answer.aclose()
 
 
@@ -198,10 +198,10 @@ async def test_a_websocket_passes(front):
         await socket.send(json.dumps({"do": "start", "id": "a", "request": ASK}))
         for n in (1, 2, 3):
             front.step.go.release()
-            while f"word{n} " not in (frame := await asyncio.wait_for(socket.recv(), 10)):
+            while f"word{n} " not in (frame := await asyncio.wait_for(socket.recv(), 30)):
                 assert f"word{n + 1} " not in frame
         front.step.go.release()
-        while '"done":true' not in await asyncio.wait_for(socket.recv(), 10):
+        while '"done":true' not in await asyncio.wait_for(socket.recv(), 30):
             pass
 
 

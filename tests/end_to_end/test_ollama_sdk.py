@@ -138,7 +138,7 @@ async def test_a_stream_that_is_closed_stops_the_answer(client, server_url):
         if part.message.content:
             break
     await stream.aclose()
-    async with httpx.AsyncClient(base_url=server_url) as http, asyncio.timeout(5):
+    async with httpx.AsyncClient(base_url=server_url) as http, asyncio.timeout(30):
         while (row := (await http.get("/v1/streams")).json()["streams"][0]).get("ended") is None:
             await asyncio.sleep(0.005)
         document = (await http.get(f"/v1/streams/{row['stream']}/events?as=json")).json()

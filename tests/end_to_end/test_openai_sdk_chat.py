@@ -153,7 +153,7 @@ async def test_a_stream_that_is_closed_stops_the_answer(client, server_url):
         if chunk.choices[0].delta.content:
             break
     await stream.close()
-    async with httpx.AsyncClient(base_url=server_url) as http, asyncio.timeout(5):
+    async with httpx.AsyncClient(base_url=server_url) as http, asyncio.timeout(30):
         while (await http.get(f"/v1/streams/{chunk.id}")).json().get("ended") is None:
             await asyncio.sleep(0.005)
         document = (await http.get(f"/v1/streams/{chunk.id}/events?as=json")).json()

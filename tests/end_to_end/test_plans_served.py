@@ -23,7 +23,10 @@ async def asked(served, model, **headers):
 
 
 async def test_a_model_of_a_plan_that_is_enforced_is_given_up_in_time_and_its_host_let_go_of(tmp_path):
-    plans = {"voice": UsePlan(models=["slow/m"], first_token_ms=50, enforce=True)}
+    plans = {
+        "voice": UsePlan(models=["slow/m"], first_token_ms=50, enforce=True),
+        "calm": UsePlan(first_token_ms=60_000, enforce=True),
+    }
     async with (
         Upstream(silent) as slow,
         Upstream(says("fine")) as other,
@@ -31,9 +34,9 @@ async def test_a_model_of_a_plan_that_is_enforced_is_given_up_in_time_and_its_ho
     ):
         status, body = await asked(served, "slow/m")
         assert (status, body["error"]["code"]) == (504, "plan_first_token")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await slow.calls[0].gone.wait()
-        status, body = await asked(served, "other/m", x_tidewire_plan="voice")
+        status, body = await asked(served, "other/m", x_tidewire_plan="calm")
         assert status == 200
         status, body = await asked(served, "other/m", x_tidewire_plan="vioce")
         assert (status, body["error"]["code"]) == (400, "unknown_plan")
@@ -43,14 +46,14 @@ async def test_a_model_of_a_plan_that_is_enforced_is_given_up_in_time_and_its_ho
 
 
 async def test_a_route_keeps_the_first_token_of_a_plan_where_another_host_can(tmp_path):
-    plans = {"voice": UsePlan(models=["quick"], first_token_ms=1500, enforce=True)}
+    plans = {"voice": UsePlan(models=["quick"], first_token_ms=3000, enforce=True)}
     async with Upstream(silent) as late, Upstream(says("in time")) as other:
         route = Plan(candidates=[Candidate(model="late/m"), Candidate(model="other/m")], choose="order")
         hosts = {"late": late.url, "other": other.url}
         async with serving(tmp_path, hosts=hosts, plans=plans, routes={"quick": route}) as served:
             status, body = await asked(served, "quick")
             assert (status, body["choices"][0]["message"]["content"]) == (200, "in time")
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 await late.calls[0].gone.wait()
 
 
@@ -82,12 +85,12 @@ async def test_a_host_is_told_what_is_left_of_the_deadline_where_its_settings_sa
     async with Upstream(says("fine")) as host:
         told = Provider(base_url=host.url, models=["m"], deadline_header=HEADER)
         async with serving(tmp_path, hosts={"plain": host.url}, providers={"told": told}) as served:
-            await asked(served, "told/m", x_request_timeout_ms="9000")
+            await asked(served, "told/m", x_request_timeout_ms="90000")
             await asked(served, "told/m")
-            await asked(served, "plain/m", x_request_timeout_ms="9000")
+            await asked(served, "plain/m", x_request_timeout_ms="90000")
     left = [int(call.headers[HEADER]) if HEADER in call.headers else None for call in host.calls]
     assert left[0] is not None
-    assert 4000 < left[0] <= 9000
+    assert 40_000 < left[0] <= 90_000
     assert left[1] is not None
     assert 1_700_000 < left[1] <= 1_800_000, "limits.stream_s, where nobody says anything"
     assert left[2] is None
@@ -99,14 +102,14 @@ async def test_behind_another_tidewire_the_deadline_of_the_first_is_that_of_the_
         async with serving(tmp_path / "near", providers={"far": near}) as first:
             peer = await first.peer()
             peer.post(
-                "/v1/chat/completions", {**CHAT, "model": "far/host/m", "stream": True}, x_request_timeout_ms="9000"
+                "/v1/chat/completions", {**CHAT, "model": "far/host/m", "stream": True}, x_request_timeout_ms="90000"
             )
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 await host.asked(1)
             ((run, _),) = far.house.desk._runs.values()
-            assert 4.0 < run._time_limit <= 9.0, "of its own it would be limits.stream_s"
+            assert 40.0 < run._time_limit <= 90.0, "of its own it would be limits.stream_s"
             await peer.close()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 await host.calls[0].gone.wait()
 
 
@@ -116,8 +119,10 @@ async def test_the_loser_of_a_hedge_is_let_go_of_before_the_winner_has_said_its_
     async def two_words(call):
         call.head(200)
         call.chunk(chat("first "))
-        await asyncio.sleep(0.2)
-        let_go.append(late.calls[-1].gone.is_set())
+        if len(late.calls) > 40:  # on a busy machine it may be asked before that, too
+            async with asyncio.timeout(30):
+                await late.calls[-1].gone.wait()
+            let_go.append(late.calls[-1])
         call.chunk(chat("second", finish="stop") + DONE)
         call.end()
 
@@ -133,10 +138,9 @@ async def test_the_loser_of_a_hedge_is_let_go_of_before_the_winner_has_said_its_
             while len(late.calls) < 40:
                 status, _ = await asked(served, "quick")
                 assert status == 200
-            async with asyncio.timeout(10):
-                status, body = await asked(served, "quick")
+            status, body = await asked(served, "quick")
     assert (status, body["choices"][0]["message"]["content"]) == (200, "first second")
-    assert let_go[-1:] == [True]
+    assert let_go == late.calls[40:]
 
 
 @pytest.mark.parametrize(

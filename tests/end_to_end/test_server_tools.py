@@ -146,13 +146,13 @@ async def test_a_cancel_reaches_a_tool_that_runs(tmp_path, tools, call, word) ->
         )
         await peer.head()
         await peer.until(b'"stage":"calling"')
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not made:
                 await asyncio.sleep(0.005)
         status, _, _ = await tidewire.ask("POST", "/v1/streams/st_one/cancel")
         assert status == 200
         await peer.until(b'"status":"cancelled"')
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not went:
                 await asyncio.sleep(0.005)
         assert went == [word]

@@ -135,7 +135,7 @@ async def test_old_turns_reach_the_host_as_a_summary_that_was_written_after_an_a
         async def summary():
             return b'"summary"' in (await tidewire.ask("GET", "/v1/sessions/c1"))[2]
 
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             while not await summary():
                 await asyncio.sleep(0)
         assert "You write the memory" in texts(host.calls[2])[0]

@@ -259,7 +259,7 @@ async def test_a_client_that_leaves_lets_go_of_the_service(tmp_path: Path) -> No
         )
         await service.asked()
         client.reset()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await service.calls[0].gone.wait()
         await eventually(lambda: not service.open)
 
@@ -271,7 +271,7 @@ async def test_a_client_reads_how_far_a_tool_is_and_takes_the_call_with_it_when_
         client = await tidewire.peer()
         client.post("/v1/streams", {"model": "far/m", "input": "Well?", "on_disconnect": "cancel"})
         assert (await client.head())[0] == 200
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await client.until(b"slow: began")
         client.reset()
         await eventually((tmp_path / "cancelled").exists)

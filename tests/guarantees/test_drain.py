@@ -27,12 +27,12 @@ class Process:
         self.process.send_signal(signal.SIGTERM)
 
     async def code(self) -> int:
-        return await asyncio.wait_for(self.process.wait(), 20)
+        return await asyncio.wait_for(self.process.wait(), 30)
 
     async def ask(self, method, path, body=None, **headers):
         peer = await Peer.connect(self.port)
         try:
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(30):
                 peer.raw(request(method, path, body, **headers))
                 status, got = await peer.head()
                 return status, got, await peer.body()
@@ -61,7 +61,7 @@ async def process(folder, url, drain_s):
     )
     assert running.stderr is not None
     try:
-        while "address" not in (line := json.loads(await asyncio.wait_for(running.stderr.readline(), 20))):
+        while "address" not in (line := json.loads(await asyncio.wait_for(running.stderr.readline(), 30))):
             pass
         yield Process(int(line["address"].rpartition(":")[2]), running, asyncio.create_task(running.stderr.read()))
     finally:
@@ -106,7 +106,7 @@ async def test_while_it_drains_a_server_takes_nothing_new_and_running_answers_en
         status, _, body = await served.ask("GET", "/v1/streams/s")
         assert status == 200  # what runs can still be asked after
         go.set()
-        text = await asyncio.wait_for(peer.body(), 10)
+        text = await asyncio.wait_for(peer.body(), 30)
         assert b'" two"' in text
         assert b'"status":"completed"' in text
         await peer.close()
@@ -129,7 +129,7 @@ async def test_at_the_deadline_each_dialect_gets_its_own_end_and_the_log_is_whol
             ui = await served.open("/api/chat", {"model": "host/m", "messages": UI}, b"one")
             await host.asked(7)
             served.signal()
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(30):
                 seen = await sse.body()
                 closed = json.loads(re.findall(rb"^data: (.*)$", seen, re.MULTILINE)[-1])
                 assert (closed["type"], closed["status"], closed["reason"]) == ("closed", "failed", "shutdown")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import array
 import asyncio
+import fcntl
 import importlib.util
 import sys
+import termios
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -48,6 +51,16 @@ async def make(monkeypatch: pytest.MonkeyPatch, folder: Path) -> AsyncIterator[M
     (folder / "hold").unlink(missing_ok=True)
     for provider in made:
         await provider.close()
+
+
+def unread(provider: OnnxLocal) -> int:
+    """Bytes on their way to the process."""
+    assert provider._process is not None
+    assert provider._process.stdin is not None
+    pipe = provider._process.stdin.get_extra_info("pipe")
+    waiting = array.array("i", [0])
+    fcntl.ioctl(pipe.fileno(), termios.FIONREAD, waiting)
+    return waiting[0]
 
 
 async def answered(provider: OnnxLocal, request: Any) -> Cup:
@@ -142,7 +155,8 @@ async def test_a_cancelled_answer_stops_at_its_next_token_and_one_that_waits_nev
     for task in tasks[:2]:
         task.cancel()
     await asyncio.gather(*tasks[:2], return_exceptions=True)
-    await asyncio.sleep(0.1)  # the word of it is on its way to the other process, and no answer comes back
+    await eventually(lambda: unread(provider) == 0)
+    await asyncio.sleep(0.1)  # the other process has taken the word of it, and no answer comes back
     (folder / "hold").unlink()
     await tasks[2]
     assert after.text == tiny_onnx.SAYS

@@ -279,7 +279,7 @@ async def test_a_cancelled_answer_is_cancelled_at_the_host() -> None:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await asyncio.wait_for(triton.gone.wait(), 10)
+        await asyncio.wait_for(triton.gone.wait(), 30)
         await edge.close()
 
 
@@ -324,4 +324,4 @@ async def test_a_client_that_leaves_ends_the_call_at_the_host(tmp_path: Any) -> 
             await peer.until(b"Hello")
             assert not triton.gone.is_set()
             peer.reset()
-            await asyncio.wait_for(triton.gone.wait(), 10)
+            await asyncio.wait_for(triton.gone.wait(), 30)

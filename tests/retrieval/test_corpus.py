@@ -172,5 +172,5 @@ class StillLoading:
 async def test_a_model_that_is_still_being_loaded_keeps_no_answer_waiting(library, monkeypatch):
     await put(library, document("the heron waits"))
     monkeypatch.setattr(library.search, "encoder", StillLoading())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         assert await found(library, "heron") == ["the heron waits"]

@@ -174,7 +174,7 @@ async def test_a_question_that_is_let_go_of_lets_go_of_its_host():
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await asyncio.wait_for(host.calls[0].gone.wait(), 5)
+        await asyncio.wait_for(host.calls[0].gone.wait(), 30)
         await asked.close()
     async with unaccepted() as url:
         asked = reranker("cohere", url)

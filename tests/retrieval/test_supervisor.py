@@ -81,7 +81,7 @@ async def test_a_source_that_is_gone_is_looked_for_again_later(reader: Reader, t
     with pytest.raises(NotFound):
         await docs.once("docs")
     docs.start()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (when := docs.states["docs"].next) is None:
             await asyncio.sleep(0)
     await docs.close()

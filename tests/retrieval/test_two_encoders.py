@@ -57,7 +57,7 @@ async def embedded(store, encoder, chunks=4):
     worker = Vectors(store, encoder, EncoderMetrics(), batch=1)
     worker.start()
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while 4 - len(await store.pending(encoder.name, 10)) < chunks:
                 await asyncio.sleep(0.01)
     finally:
@@ -65,7 +65,7 @@ async def embedded(store, encoder, chunks=4):
 
 
 async def full(index):
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while index.ready != "full" or any(index.lag()):
             await asyncio.sleep(0.01)
 
@@ -86,7 +86,7 @@ async def test_while_half_is_embedded_anew_all_is_found_by_meaning(store):
     alone = Search(store, index, encoder=after)
     asked = {"wings": "heron.md", "sails": "ferry.md", "flour": "loaf.md", "rock": "granite.md"}
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while len(await store.pending("after", 10)) > 2:
                 await asyncio.sleep(0.01)
         await full(index)
@@ -95,7 +95,7 @@ async def test_while_half_is_embedded_anew_all_is_found_by_meaning(store):
         assert sum(half) == 2, "else nothing is shown"
         for _ in range(2):
             after.gate.release()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while index.embedded("a", "before"):
                 await asyncio.sleep(0.01)
         questions = before.questions

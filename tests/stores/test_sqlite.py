@@ -184,7 +184,7 @@ async def test_a_full_disk_ends_the_streams_it_hit_and_the_log_goes_on_when_ther
     with disk_full():
         hit.append(numbered(4, 5))
         hit.append(numbered(6, 6))
-        await asyncio.wait_for(woken.wait(), 10)
+        await asyncio.wait_for(woken.wait(), 30)
         with pytest.raises(InternalError, match="free or repair the disk"):
             await log.open(meta("new"), errors.append)
         assert [e.seq for e in cursor.take(10)] == [1, 2, 3]  # what was stored can still be read
@@ -334,7 +334,7 @@ async def test_a_large_stream_deleted_under_a_reader_far_behind_ends_it(log: Sql
     woken = asyncio.Event()
     cursor = await log.cursor("acme", "s1", 0, woken.set)
     assert cursor.take(5) == []
-    await asyncio.wait_for(woken.wait(), 10)
+    await asyncio.wait_for(woken.wait(), 30)
     assert len(cursor.take(5)) == 5
     await log.delete("acme", "s1")
     while cursor.take(5):

@@ -12,6 +12,7 @@ pytest.importorskip("mcp")
 
 import uvicorn
 
+from tidewire.toolbox import mcp_session
 from tidewire.toolbox.mcp import McpTools, Remote
 from toolbox import mcp_official
 from toolbox.mcp_calls import context, named, program, until
@@ -119,12 +120,30 @@ async def test_a_result_over_the_limit_is_a_failed_one_and_the_session_stands(wa
 @pytest.mark.parametrize(("way", "revision"), WAYS)
 async def test_a_tool_that_comes_later_is_listed_once_the_server_says_so(way, revision, tmp_path):
     async with tools(way, revision, tmp_path) as server:
-        if revision == "2026-07-28":
-            await asyncio.sleep(0.5)  # it is told only to those who have asked for it by then
         assert "learned" not in named(server)
         await named(server)["learn"].call({}, context())
         await until(lambda: "learned" in named(server))
         assert (await named(server)["learned"].call({}, context())).text == "new"
+
+
+@pytest.mark.parametrize("way", ["stdio", "http"])
+async def test_a_tool_that_came_before_the_server_was_asked_to_tell_of_changes_is_listed_too(
+    way, tmp_path, monkeypatch
+):
+    may_listen, listen = asyncio.Event(), mcp_session.Client.listen
+
+    @contextlib.asynccontextmanager
+    async def late(self, **asked):
+        await may_listen.wait()
+        async with listen(self, **asked) as news:
+            yield news
+
+    monkeypatch.setattr(mcp_session.Client, "listen", late)
+    async with tools(way, "2026-07-28", tmp_path) as server:
+        await named(server)["learn"].call({}, context())
+        assert "learned" not in named(server)
+        may_listen.set()
+        await until(lambda: "learned" in named(server))
 
 
 @pytest.mark.parametrize("way", ["stdio", "http"])

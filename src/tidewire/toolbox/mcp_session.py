@@ -133,6 +133,7 @@ async def _listen(client: Client, changed: Callable[[], None]) -> None:
     while True:
         try:
             async with client.listen(tools_list_changed=True) as news:
+                changed()  # perhaps; nobody told of what came before
                 async for _ in news:
                     changed()
         except ListenNotSupportedError:
