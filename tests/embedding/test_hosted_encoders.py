@@ -135,10 +135,11 @@ async def test_a_silent_host_costs_a_query_its_deadline_and_no_connection():
 
 
 async def test_a_host_that_is_not_there_is_said_to_be_unreachable():
-    asked = encoder("openai", "http://127.0.0.1:1", retries=0)
+    asked = encoder("openai", "http://anna:hidden@127.0.0.1:1/v1?key=hidden", retries=0)
     with pytest.raises(UpstreamError) as caught:
         await asked.encode(["a"])
     assert caught.value.kind == "upstream_unreachable"
+    assert caught.value.message == "no answer from http://127.0.0.1:1/v1: ConnectError"  # and not who logs in there
     await asked.close()
 
 

@@ -12,7 +12,7 @@ from tidewire.retrieval.intake import Delivery, Intake, Report
 from tidewire.retrieval.reading.reader import Bounds, Reader
 from tidewire.retrieval.sources.feed import Feed
 from tidewire.retrieval.sources.port import Source, SourceFailed
-from tidewire.retrieval.sources.web import Pages, Web, public, shown
+from tidewire.retrieval.sources.web import Pages, Web, public
 from upstream import Call, Upstream
 
 PAGE = b"<html><title>Tides</title><body><p>High water at noon.</p></body></html>"
@@ -191,7 +191,6 @@ def test_which_addresses_are_public() -> None:
     private = ("10.0.0.1", "127.0.0.1", "169.254.1.1", "0.0.0.0", "100.64.0.1", "224.0.0.1", "::1", "fe80::1%eth0")
     assert not any(public(one) for one in private)
     assert not any(public(one) for one in ("::ffff:10.0.0.1", "64:ff9b::a00:1", "2002:a00:1::", "fd00::1"))
-    assert shown("https://user:secret@host/path?token=1") == "https://host/path"
 
 
 def a_feed(*items: tuple[str, str, str]) -> bytes:
@@ -202,6 +201,28 @@ def a_feed(*items: tuple[str, str, str]) -> bytes:
         for guid, link, text in items
     )
     return f'<?xml version="1.0"?><rss version="2.0"><channel><title>News</title>{inside}</channel></rss>'.encode()
+
+
+async def test_who_logs_in_is_told_the_host_and_no_reader(web: Web) -> None:
+    pytest.importorskip("feedparser")
+    store = MemoryStore()
+    feed = a_feed(("1", "", "Spring tide."))
+    async with Upstream(answers(PAGE), answers(feed, content_type="application/rss+xml"), answers(status=500)) as host:
+        login = host.url.replace("//", "//anna:hidden@")
+        await bring(store, Pages(web, [f"{login}/"]))
+        await bring(store, Feed(web, f"{login}/feed"))
+        with pytest.raises(SourceFailed, match=f"^{host.url}/ answered 500$"):
+            await bring(store, Pages(web, [f"{login}/"]))
+        assert {call.headers["authorization"] for call in host.calls} == {"Basic YW5uYTpoaWRkZW4="}
+    assert sorted(store.held["acme"]) == [f"{host.url}/", f"{host.url}/feed#1"]
+    assert "hidden" not in repr(store.held)
+
+
+async def test_what_is_no_address_is_said_without_a_trace(web: Web) -> None:
+    for url in ("http://[x", "https://anna:hid/den@example.org/"):
+        with pytest.raises(SourceFailed) as caught:
+            await bring(MemoryStore(), Pages(web, [url]))
+        assert "hid" not in str(caught.value)
 
 
 async def test_items_of_a_feed_are_documents_with_dates_and_only_changed_ones_are_replaced(web: Web) -> None:

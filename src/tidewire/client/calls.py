@@ -10,6 +10,7 @@ from urllib.parse import quote
 import msgspec
 
 from tidewire.core import errors
+from tidewire.core.addresses import shown
 from tidewire.core.errors import SettingsError, TidewireError
 from tidewire.core.events import ErrorInfo
 from tidewire.core.ports import ModelInfo
@@ -77,7 +78,7 @@ def address(base_url: str | None) -> str:
     """The server's address: as given, or TIDEWIRE_URL, or this machine's default port. Raises SettingsError."""
     url = (base_url or os.environ.get("TIDEWIRE_URL") or DEFAULT_URL).rstrip("/")
     if not url.startswith(("http://", "https://")):
-        raise SettingsError(f"the server's address is {url[:80]!r}; it must look like {DEFAULT_URL}")
+        raise SettingsError(f"the server's address is {shown(url)!r}; it must look like {DEFAULT_URL}")
     return url
 
 

@@ -13,6 +13,7 @@ from tidewire.client import calls
 from tidewire.client.calls import Call, ConnectionLost
 from tidewire.client.reading import Reading
 from tidewire.core import ids
+from tidewire.core.addresses import shown
 from tidewire.core.events import AnyEvent, Closed
 from tidewire.core.ports import ModelInfo
 
@@ -135,7 +136,7 @@ class Tidewire:
         try:
             answer = self._http.send(self._request(call))
         except httpx.TransportError as why:
-            raise ConnectionLost(f"{self.url} cannot be reached ({type(why).__name__})") from why
+            raise ConnectionLost(f"{shown(self.url)} cannot be reached ({type(why).__name__})") from why
         if answer.status_code >= 400:
             raise calls.refusal(answer.status_code, answer.content)
         return answer.content
@@ -163,7 +164,7 @@ class Tidewire:
                 finally:
                     answer.close()
             except httpx.ConnectError:
-                wait = reading.lost(f"{self.url} cannot be reached", reached=False)
+                wait = reading.lost(f"{shown(self.url)} cannot be reached", reached=False)
             except httpx.TransportError as why:
                 wait = reading.lost(type(why).__name__)
             if wait:

@@ -9,6 +9,7 @@ from typing import Final
 import httpx
 import msgspec
 
+from tidewire.core.addresses import shown
 from tidewire.core.errors import UpstreamError
 from tidewire.core.meter import EncoderMeter
 from tidewire.embedding.batching import Batches
@@ -52,6 +53,7 @@ class Hosted:
         self._meter = meter
         self._asked = dimensions
         self._url = (base_url or host.base_url).rstrip("/") + host.path
+        self._shown = shown(self._url)
         self._key = key
         self._retries = retries
         headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})
@@ -94,7 +96,7 @@ class Hosted:
         dimensions = len(made[0]) // 4
         if self.dimensions not in (0, dimensions):
             raise UpstreamError(
-                f"{self._url} answered with vectors of {dimensions} numbers, and {self.dimensions} were expected: has the model changed?",
+                f"{self._shown} answered with vectors of {dimensions} numbers, and {self.dimensions} were expected: has the model changed?",
                 code="upstream_bad_answer",
             )
         self.dimensions = dimensions
@@ -108,15 +110,15 @@ class Hosted:
                     held += piece
                     if len(held) > ANSWER:
                         raise UpstreamError(
-                            f"{self._url} answered with more than {ANSWER} bytes", code="upstream_too_large"
+                            f"{self._shown} answered with more than {ANSWER} bytes", code="upstream_too_large"
                         )
         except httpx.TimeoutException:
-            late = UpstreamError(f"{self._url} did not answer in time (embedding.timeout_s)", code="upstream_timeout")
+            late = UpstreamError(f"{self._shown} did not answer in time (embedding.timeout_s)", code="upstream_timeout")
             late.status = 504
             raise late from None
         except (httpx.TransportError, httpx.InvalidURL) as error:
             raise UpstreamError(
-                f"no answer from {self._url}: {type(error).__name__}", code="upstream_unreachable"
+                f"no answer from {self._shown}: {type(error).__name__}", code="upstream_unreachable"
             ) from None
         if response.status_code != httpx.codes.OK:
             raise self._refusal(response, bytes(held))
@@ -128,7 +130,7 @@ class Hosted:
         if self._key:
             said = said.replace(self._key, "***")
         said = " ".join("".join(c if c.isprintable() else " " for c in said).split())[:EXCERPT]
-        answered = f"{self._url} answered {status}: {said}"
+        answered = f"{self._shown} answered {status}: {said}"
         if status in (401, 403):
             return _refused(f"{answered}; check the key (embedding.api_key_env)", "upstream_auth", status)
         if status == 404:

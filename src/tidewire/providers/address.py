@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
+from tidewire.core.addresses import shown
 from tidewire.core.errors import SettingsError
 
 _PORTS: Final = {"http": 80, "https": 443}
@@ -29,7 +30,7 @@ class Address(msgspec.Struct, frozen=True):
     @classmethod
     def parse(cls, url: str, setting: str = "base_url") -> Address:
         """Raises SettingsError naming `setting` for anything but http(s)://host[:port][/path][?query]."""
-        hidden = f"{setting} is {_without_user(url)!r}"
+        hidden = f"{setting} is {shown(url)!r}"
         try:
             parts = urlsplit(url)
             port = parts.port
@@ -143,8 +144,3 @@ def tls_context(ca_file: str | None = None, *, verify: bool = True) -> ssl.SSLCo
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
-
-
-def _without_user(url: str) -> str:
-    head, at, tail = url.rpartition("@")
-    return f"{head.partition('://')[0]}://***@{tail}" if at else url

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from tidewire.core.addresses import shown
 from tidewire.core.errors import SettingsError
 from tidewire.core.meter import EncoderMeter
 from tidewire.core.ports import Encoder, Provider
@@ -18,7 +19,6 @@ from tidewire.embedding.minilm import MODEL, MiniLM
 from tidewire.embedding.minilm_files import find, missing
 from tidewire.embedding.offered import Offered
 from tidewire.server.embedding_settings import Embedding
-from tidewire.server.group import masked
 from tidewire.server.settings import Settings
 
 log = logging.getLogger("tidewire.embedding")
@@ -117,7 +117,7 @@ def _hosted(kind: str, given: Embedding, meter: EncoderMeter) -> Hosted:
         )
     if given.base_url and not given.base_url.startswith(("http://", "https://")):
         raise SettingsError(
-            f"embedding.base_url is {masked('base_url', given.base_url)!r}; it must be an http:// or https:// address",
+            f"embedding.base_url is {shown(given.base_url)!r}; it must be an http:// or https:// address",
             param="embedding.base_url",
         )
     return Hosted(

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
 
+from tidewire.core.addresses import without_user
+
 SECRETS: Final = frozenset({"api_key"})
 TABLES: Final = frozenset({"headers", "env"})  # of values that are often keys
-_USERINFO: Final = re.compile(r"//[^/@\s]+@")
 
 Seconds = Annotated[float, Meta(gt=0, le=604800, extra={"unit": "s"})]
 Bytes = Annotated[int, Meta(ge=1024, le=1 << 40, extra={"unit": "bytes"})]
@@ -24,7 +24,9 @@ def masked(name: str, value: Any) -> Any:
         return "***"
     if name in TABLES and value:
         return dict.fromkeys(value, "***") if isinstance(value, dict) else "***"
-    return _USERINFO.sub("//***@", value) if isinstance(value, str) else value
+    if isinstance(value, list):
+        return [masked(name, one) for one in value]
+    return without_user(value, "***@") if isinstance(value, str) else value
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

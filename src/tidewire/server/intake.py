@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
+from tidewire.core.addresses import shown
 from tidewire.core.errors import SettingsError
 from tidewire.core.meter import IntakeMeter
 from tidewire.retrieval.intake import Intake
@@ -20,7 +21,7 @@ from tidewire.retrieval.sources.folder import Choice, Folder
 from tidewire.retrieval.sources.port import Source
 from tidewire.retrieval.sources.signed import key_of
 from tidewire.retrieval.sources.supervisor import Supervisor, Watched
-from tidewire.retrieval.sources.web import Pages, Web, shown
+from tidewire.retrieval.sources.web import Pages, Web
 from tidewire.server.ingest_settings import Ingest, SourceSettings
 from tidewire.server.settings import Settings
 

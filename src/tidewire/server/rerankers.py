@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 
+from tidewire.core.addresses import shown
 from tidewire.core.errors import SettingsError
 from tidewire.core.meter import RerankMeter
 from tidewire.retrieval.reranking.bounded import Bounded
@@ -14,7 +15,6 @@ from tidewire.retrieval.reranking.cross_encoder import CrossEncoder
 from tidewire.retrieval.reranking.hosted import Hosted
 from tidewire.retrieval.reranking.hosts import HOSTS
 from tidewire.retrieval.reranking.port import Reranker
-from tidewire.server.group import masked
 from tidewire.server.rerank_settings import Rerank
 
 
@@ -46,9 +46,8 @@ def _hosted(given: Rerank) -> Reranker:
             param="rerank.base_url",
         )
     if given.base_url and not _address(given.base_url):
-        shown = masked("base_url", given.base_url.partition("?")[0])
         raise SettingsError(
-            f"rerank.base_url is {shown!r}; it must be an http:// or https:// address, without a query",
+            f"rerank.base_url is {shown(given.base_url)!r}; it must be an http:// or https:// address, without a query",
             param="rerank.base_url",
         )
     return Hosted(given.kind, host, model=given.model, base_url=given.base_url, key=_key(given))

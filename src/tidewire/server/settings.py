@@ -10,6 +10,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
+from tidewire.core.addresses import shown
 from tidewire.core.errors import SettingsError
 from tidewire.core.request import DisconnectPolicy
 from tidewire.routing import cascade_plan
@@ -18,7 +19,7 @@ from tidewire.routing.table import Plan, fault
 from tidewire.server import ingest_settings
 from tidewire.server.cache_settings import Cache
 from tidewire.server.embedding_settings import Embedding
-from tidewire.server.group import Bytes, Count, Group, Ms, Seconds, masked
+from tidewire.server.group import Bytes, Count, Group, Ms, Seconds
 from tidewire.server.ingest_settings import Ingest, SourceSettings
 from tidewire.server.intent_settings import Intents
 from tidewire.server.plan_settings import Budget, UsePlan
@@ -369,7 +370,7 @@ def check(settings: Settings) -> None:
         given = provider.base_url
         if (given or provider.kind == "compatible") and not given.startswith(("http://", "https://")):
             raise SettingsError(
-                f"providers.{name}.base_url is {masked('base_url', given)!r}; it must be an http:// or https:// "
+                f"providers.{name}.base_url is {shown(given)!r}; it must be an http:// or https:// "
                 "address up to and including /v1",
                 param=f"providers.{name}.base_url",
             )

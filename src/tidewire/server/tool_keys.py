@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+from tidewire.core.addresses import shown
 from tidewire.core.errors import SettingsError
 
 
@@ -44,5 +45,5 @@ def headers(where: str, given: Keyed, environ: Mapping[str, str]) -> dict[str, s
 def address(url: str, param: str) -> str:
     """Raises SettingsError for what is no address of HTTP."""
     if not url.startswith(("http://", "https://")):
-        raise SettingsError(f"{param} is {url[:200]!r}; it begins with http:// or https://", param=param)
+        raise SettingsError(f"{param} is {shown(url)!r}; it begins with http:// or https://", param=param)
     return url

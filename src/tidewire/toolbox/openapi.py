@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +15,7 @@ import httpx
 import msgspec
 
 import tidewire
+from tidewire.core.addresses import shown
 from tidewire.core.errors import SettingsError
 from tidewire.core.request import Tool
 from tidewire.toolbox.names import Names
@@ -33,7 +33,6 @@ REDIRECTS: Final = 3
 SAID: Final = 20  # operations left out that the log tells of, the sentence that counts them included
 CONNECTIONS: Final = 100
 AGAIN: Final = frozenset({429, 502, 503, 504})  # another try may find the service better
-_SECRET: Final = re.compile(r"(?<=//)[^/@\s]*@|[?#].*")
 _ACCEPT: Final = "application/json, text/*;q=0.9, image/*;q=0.8, */*;q=0.5"
 
 
@@ -232,7 +231,7 @@ async def _taken(response: httpx.Response, limit: int) -> tuple[bytes, bool]:
 
 def _shown(source: str) -> str:
     """A file as it is; an address without what may be a secret in it."""
-    return _SECRET.sub("", source) if "://" in source else source
+    return shown(source) if "://" in source else source
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:

@@ -8,6 +8,7 @@ from typing import Final
 import httpx
 import msgspec
 
+from tidewire.core.addresses import shown
 from tidewire.core.errors import UpstreamError
 from tidewire.retrieval.reranking.hosts import Asked, Host, scores
 
@@ -27,7 +28,7 @@ class Hosted:
         self.name = f"{kind}/{self._model}" if self._model else kind
         self._host = host
         self._url = httpx.URL((base_url or host.base_url).rstrip("/") + host.path)
-        self._shown = str(self._url.copy_with(userinfo=b"", query=None))
+        self._shown = shown(str(self._url))
         headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})
         self._client = httpx.AsyncClient(headers=headers, timeout=LONGEST, limits=httpx.Limits(keepalive_expiry=60))
 

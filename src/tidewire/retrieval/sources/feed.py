@@ -10,11 +10,12 @@ from typing import Final
 
 import msgspec
 
+from tidewire.core.addresses import shown, without_user
 from tidewire.retrieval.intake import Delivery, Found
 from tidewire.retrieval.reading.feeds import Item
 from tidewire.retrieval.reading.page import NotRead
 from tidewire.retrieval.sources.port import SourceFailed
-from tidewire.retrieval.sources.web import Web, shown
+from tidewire.retrieval.sources.web import Web
 
 REMEMBERED: Final = 2000  # items whose links are kept
 
@@ -34,12 +35,13 @@ class Feed:
     def __init__(self, web: Web, url: str, readers: tuple[str, ...] = ()) -> None:
         self._web = web
         self._url = url
+        self._place = without_user(url)  # what is stored of it, readers are shown
         self._readers = readers
 
     async def run(self, delivery: Delivery) -> None:
         """Raises SourceFailed where there is no feed at the address."""
         store = delivery.intake.store
-        note = f"feed {delivery.namespace} {delivery.source} {self._url}"
+        note = f"feed {delivery.namespace} {delivery.source} {self._place}"
         cursor = msgspec.json.decode((await store.note(note)) or "{}", type=_Cursor)
         way = delivery.way(self._readers)
         whole = delivery.again or cursor.way != way
@@ -74,9 +76,9 @@ class Feed:
 
     def _found(self, item: Item) -> Found:
         return Found(
-            location=f"{self._url}#{item.guid}",
+            location=f"{self._place}#{item.guid}",
             name="item.html",
-            uri=item.link or self._url,
+            uri=without_user(item.link or self._place),
             raw=(item.body or item.title).encode(),
             kind="text/html",
             title=item.title,

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import httpx
 import msgspec
 
+from tidewire.core.addresses import shown, without_user
 from tidewire.retrieval.intake import Delivery, Found
 from tidewire.retrieval.reading.dates import seconds
 from tidewire.retrieval.sources.port import SourceFailed
@@ -111,8 +112,8 @@ class Web:
         """The address to connect to in place of the name, and how the host is still told its name."""
         try:
             parsed = httpx.URL(url)
-        except httpx.InvalidURL as error:
-            raise SourceFailed(f"{url[:200]!r} is no address: {error}") from None
+        except httpx.InvalidURL:
+            raise SourceFailed(f"{shown(url)!r} is no address") from None
         if parsed.scheme not in ("http", "https") or not parsed.host:
             raise SourceFailed(f"{shown(url)} is no http:// or https:// address")
         port = parsed.port or (443 if parsed.scheme == "https" else 80)
@@ -141,13 +142,6 @@ def public(address: str) -> bool:
     return all(one.is_global and not one.is_multicast for one in inner)
 
 
-def shown(url: str) -> str:
-    """An address without its user part and its query, which may hold secrets."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}{parts.path}"[:300]
-
-
 class Pages:
     """`sources.port.Source`: pages at given addresses. One that cannot be fetched is reported; 410 takes it out."""
 
@@ -169,7 +163,7 @@ class Pages:
             except Gone as gone:
                 answered += 1
                 delivery.skip(shown(url), str(gone), looked=True, meant=True)
-                await delivery.remove([url])
+                await delivery.remove([without_user(url)])
             except SourceFailed as why:
                 delivery.skip(shown(url), str(why), looked=True)
                 failed = str(why)
@@ -184,8 +178,9 @@ class Pages:
 
     async def _page(self, delivery: Delivery, url: str) -> None:
         store = delivery.intake.store
-        note = f"page {delivery.namespace} {url}"
-        known = (await store.known(delivery.namespace, [url])).get(url)
+        place = without_user(url)  # what is stored of it, readers are shown
+        note = f"page {delivery.namespace} {place}"
+        known = (await store.known(delivery.namespace, [place])).get(place)
         way = delivery.way(self._readers, self._published)
         etag, modified, before, *_ = f"{await store.note(note) or ''}\n\n".split("\n")
         whole = known is None or delivery.again or before != way
@@ -193,10 +188,11 @@ class Pages:
         if page.raw is None:
             delivery.same()
             return
+        behind = urlsplit(without_user(page.url))
         found = Found(
-            location=url,
-            name=urlsplit(page.url).path.rpartition("/")[2] or urlsplit(page.url).netloc,
-            uri=url,
+            location=place,
+            name=behind.path.rpartition("/")[2] or behind.netloc,
+            uri=place,
             raw=page.raw,
             kind=page.kind,
             published=self._published,
