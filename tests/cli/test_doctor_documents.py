@@ -30,7 +30,7 @@ def test_a_store_that_is_not_there_yet_is_no_fault_and_none_is_made(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("version", "level"), [(VERSION, "ok"), (VERSION + 1, "fail"), (1, "fail")])
+@pytest.mark.parametrize(("version", "level"), [(VERSION, "ok"), (2, "ok"), (VERSION + 1, "fail"), (1, "fail")])
 def test_the_version_of_the_tables_is_looked_at(tmp_path, version, level):
     database(tmp_path, version)
     found = document_checks.store(Settings(data=str(tmp_path)))

@@ -16,7 +16,7 @@ import httpx
 from tidewire.cli.checks import PATIENCE, Finding
 from tidewire.core.errors import SettingsError, TidewireError
 from tidewire.retrieval.remedies import remedy
-from tidewire.retrieval.stores.sqlite_tables import NAME, VERSION
+from tidewire.retrieval.stores.sqlite_tables import KNOWN, NAME, VERSION
 from tidewire.server.document_store import store_of
 from tidewire.server.encoders import build, chosen
 from tidewire.server.ingest_settings import SourceSettings
@@ -60,7 +60,7 @@ def _file(path: Path) -> Finding:
             db.close()
     except sqlite3.Error as error:
         return Finding("documents", "fail", f"{path}: {error}", "If it is damaged, move it away and ingest again.")
-    if version != VERSION:
+    if version not in KNOWN:
         said = f"{path} is of version {version}, and this Tidewire knows version {VERSION}"
         return Finding("documents", "fail", said, "Use the Tidewire that wrote it, or another data folder.")
     return Finding("documents", "ok", f"{counts[0]} in {counts[1]} chunks, in {path} (version {version})")

@@ -10,7 +10,6 @@ and said. Rights, expiry and deletion are asked for in the index, and looked at 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol, TypeVar
@@ -31,7 +30,6 @@ T = TypeVar("T")
 DEPTH: Final = 200  # chunks of each list that are fused; nDCG@10 on CACM and NPL loses 1 % with 100
 FILLING: Final = "index:filling"  # the notice of a search that looked at a part of the documents
 FILL: Final = 0.1  # seconds that a search waits for an index that is just being made
-LEAD: Final = 0.005  # seconds that a question may be encoded before its words are looked for beside it
 FETCHED: Final = 40  # chunks that are read and ranked after that
 MORE: Final = 4  # candidates fetched for each passage wanted: copies and rights take some
 
@@ -135,10 +133,9 @@ class Search:
         which = Filter(now, query.groups, query.sources, query.since, query.until)
         epoch = self.index.epoch(namespace)
         depth = self._depth(query)
-        encoded = asyncio.Event()
         lexical, dense = await asyncio.gather(
-            self._lexical(namespace, query, which, log, encoded),
-            self._dense(namespace, query, which, log, encoded),
+            log.timed("lexical", self.index.lexical(namespace, query.text, depth, which)),
+            self._dense(namespace, query, which, log),
         )
         recency, fresh = query.recency or self.terms.recency, cued(query.text, now)
         if fresh:
@@ -199,25 +196,11 @@ class Search:
     def _depth(self, query: Query) -> int:
         return max(self.terms.depth, MORE * query.limit)
 
-    async def _lexical(
-        self, namespace: str, query: Query, which: Filter, log: _Log, encoded: asyncio.Event
-    ) -> Sequence[Scored]:
-        """By words. The local model is let go first: beside a search it takes twice as long, and both wait for it."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LEAD):
-                await encoded.wait()
-        return await log.timed("lexical", self.index.lexical(namespace, query.text, self._depth(query), which))
-
-    async def _dense(
-        self, namespace: str, query: Query, which: Filter, log: _Log, encoded: asyncio.Event
-    ) -> list[Sequence[Scored]]:
+    async def _dense(self, namespace: str, query: Query, which: Filter, log: _Log) -> list[Sequence[Scored]]:
         """By meaning, a list for each encoder whose vectors there are; none where it is late or fails."""
         asked = [one for one in (self.encoder, self.former) if one is not None and query.text.strip()]
         asked = [one for one in asked if one is self.encoder or self.index.embedded(namespace, one.name)]
-        try:
-            vectors = await asyncio.gather(*(self._vector(one, query, log) for one in asked))
-        finally:
-            encoded.set()
+        vectors = await asyncio.gather(*(self._vector(one, query, log) for one in asked))
         near = [
             log.timed("dense", self.index.dense(namespace, one.name, vector, self._depth(query), which))
             for one, vector in zip(asked, vectors, strict=True)

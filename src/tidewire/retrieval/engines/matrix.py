@@ -33,43 +33,32 @@ class Matrix:
     def __init__(self, dimensions: int) -> None:
         self._dimensions = dimensions
         self._rows: dict[int, int] = {}
-        self._count = 0
         self._dead = 0
-        self._make(FIRST)
+        self._table = _Table(FIRST, dimensions)
 
     def __len__(self) -> int:
         return len(self._rows)
 
     @property
     def size(self) -> int:
-        return sum(getattr(self, name).nbytes for name in _ARRAYS)
+        return self._table.size
 
     def put(self, chunk: int, vector: Vector, place: Place) -> None:
         """Replaces what the chunk had. A vector of another length is passed over: it is none of this encoder's."""
         if len(vector.data) != self._dimensions:
             return
         self.remove(chunk)
-        if self._count == len(self._chunks):
-            self._move(self._count + self._count // 2)
-        row = self._count
-        self._data[row] = np.frombuffer(vector.data, dtype=np.int8)
-        self._scales[row] = vector.scale
-        self._chunks[row] = chunk
-        self._expires[row] = place.expires
-        self._published[row] = place.published
-        self._readers[row] = place.readers
-        self._sources[row] = place.source
-        self._alive[row] = True
-        self._rows[chunk] = row
-        self._count = row + 1
+        if self._table.count == len(self._table.chunks):
+            self._move(self._table.count + self._table.count // 2)
+        self._rows[chunk] = self._table.add(chunk, vector, place)
 
     def remove(self, chunk: int) -> None:
         row = self._rows.pop(chunk, None)
         if row is None:
             return
-        self._alive[row] = False
+        self._table.alive[row] = False
         self._dead += 1
-        if self._dead > FIRST and self._dead > WASTE * self._count:
+        if self._dead > FIRST and self._dead > WASTE * self._table.count:
             self._move(max(FIRST, len(self._rows) + len(self._rows) // 2))
 
     def search(
@@ -77,60 +66,99 @@ class Matrix:
     ) -> list[Scored]:
         """readers, sources: numbers that may be read and are wanted; sources None: all. [] for a vector of another length."""
         query = np.frombuffer(vector, dtype="<f4")
-        if len(query) != self._dimensions:
+        table = self._table
+        if len(query) != self._dimensions or not table.count:
             return []
-        count = self._count
-        data, scales, chunks, alive = self._data, self._scales, self._chunks, self._alive
-        wanted = alive[:count] & (self._expires[:count] > which.now)
-        if which.since is not None:
-            wanted &= self._published[:count] >= which.since
-        if which.until is not None:
-            wanted &= self._published[:count] <= which.until
-        if self._readers[:count].any():
-            wanted &= np.isin(self._readers[:count], list(readers))
-        if sources is not None:
-            wanted &= np.isin(self._sources[:count], list(sources))
-        if not wanted.any():
-            return []
-        scores = np.where(wanted, _products(query, data[:count]) * scales[:count], -np.inf)
-        best = _highest(scores, limit)
-        return list(zip(chunks[best].tolist(), scores[best].tolist(), strict=True))
-
-    def _make(self, size: int) -> None:
-        self._data = np.zeros((size, self._dimensions), dtype=np.int8)
-        self._scales = np.zeros(size, dtype=np.float32)
-        self._chunks = np.zeros(size, dtype=np.int64)
-        self._expires = np.zeros(size, dtype=np.float64)
-        self._published = np.zeros(size, dtype=np.float64)
-        self._readers = np.zeros(size, dtype=np.int32)
-        self._sources = np.zeros(size, dtype=np.int32)
-        self._alive = np.zeros(size, dtype=np.bool_)
+        scores = _products(query, table.data[: table.count])
+        scores *= table.scales[: len(scores)]
+        # Most filters let most rows pass: those that score high are asked first, and all only where too few of them do.
+        rows = _promising(scores, limit)
+        rows = rows[table.passing(rows, which, readers, sources)]
+        if len(rows) < limit:
+            rows = np.flatnonzero(table.passing(slice(len(scores)), which, readers, sources))
+        best = _highest(scores, rows, limit)
+        return list(zip(table.chunks[best].tolist(), scores[best].tolist(), strict=True))
 
     def _move(self, size: int) -> None:
-        """The living rows into new arrays of this size; a search that runs keeps the old ones."""
-        rows = np.flatnonzero(self._alive[: self._count])
-        old = {name: getattr(self, name)[rows] for name in _ARRAYS}
-        self._make(max(size, len(rows) + FIRST))
-        for name, values in old.items():
-            getattr(self, name)[: len(rows)] = values
-        self._count, self._dead = len(rows), 0
-        self._rows = {int(chunk): row for row, chunk in enumerate(self._chunks[: len(rows)])}
+        """The living rows into a new table of this size; a search that runs keeps the old one."""
+        old = self._table
+        rows = np.flatnonzero(old.alive[: old.count])
+        self._table, self._dead = old.only(rows, max(size, len(rows) + FIRST)), 0
+        self._rows = {int(chunk): row for row, chunk in enumerate(old.chunks[rows])}
 
 
-_ARRAYS: Final = ("_data", "_scales", "_chunks", "_expires", "_published", "_readers", "_sources", "_alive")
+class _Table:
+    """A row for each vector, of which `count` are whole; dead ones among them."""
+
+    def __init__(self, size: int, dimensions: int) -> None:
+        self.count = 0
+        self.data = np.zeros((size, dimensions), dtype=np.int8)
+        self.scales = np.zeros(size, dtype=np.float32)
+        self.chunks = np.zeros(size, dtype=np.int64)
+        self.expires = np.zeros(size, dtype=np.float64)
+        self.published = np.zeros(size, dtype=np.float64)
+        self.readers = np.zeros(size, dtype=np.int32)
+        self.sources = np.zeros(size, dtype=np.int32)
+        self.alive = np.zeros(size, dtype=np.bool_)
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return sum(getattr(self, name).nbytes for name in _COLUMNS)
+
+    def add(self, chunk: int, vector: Vector, place: Place) -> int:
+        row = self.count
+        self.data[row] = np.frombuffer(vector.data, dtype=np.int8)
+        self.scales[row] = vector.scale
+        self.chunks[row] = chunk
+        self.expires[row] = place.expires
+        self.published[row] = place.published
+        self.readers[row] = place.readers
+        self.sources[row] = place.source
+        self.alive[row] = True
+        self.count = row + 1
+        return row
+
+    def passing(self, rows: Any, which: Filter, readers: AbstractSet[int], sources: AbstractSet[int] | None) -> Any:
+        """A boolean for each of the rows, which are numbers or a slice."""
+        passes = self.alive[rows] & (self.expires[rows] > which.now)
+        if which.since is not None:
+            passes &= self.published[rows] >= which.since
+        if which.until is not None:
+            passes &= self.published[rows] <= which.until
+        restricted = self.readers[rows]
+        if restricted.any():
+            passes &= np.isin(restricted, list(readers))
+        if sources is not None:
+            passes &= np.isin(self.sources[rows], list(sources))
+        return passes
+
+    def only(self, rows: Any, size: int) -> _Table:
+        """These rows alone, with room for so many."""
+        new = _Table(size, self.data.shape[1])
+        for name in _COLUMNS:
+            getattr(new, name)[: len(rows)] = getattr(self, name)[rows]
+        new.count = len(rows)
+        return new
 
 
-def _highest(scores: Any, limit: int) -> Any:
-    """Rows of the highest scores, best first, without those that are no number.
+_COLUMNS: Final = ("data", "scales", "chunks", "expires", "published", "readers", "sources", "alive")
 
-    What every SAMPLED-th score says leaves few rows to choose among: a partition of all would take as long as the products do.
+
+def _promising(scores: Any, limit: int) -> Any:
+    """Rows that score highest, in no order, twice as many as wanted and some: as what every SAMPLED-th score says lets expect.
+
+    A partition of all scores would take as long as the products do.
     """
-    rows = np.arange(len(scores))
-    rank = 2 * (limit // SAMPLED) + SPARE  # among the sampled: above it are twice as many as wanted, and some
+    rank = 2 * (limit // SAMPLED) + SPARE  # among the sampled
     sample = scores[::SAMPLED]
-    if rank < len(sample):
-        above = np.flatnonzero(scores >= np.partition(sample, -rank)[-rank])
-        rows = above if len(above) >= limit else rows
+    return (
+        np.flatnonzero(scores >= np.partition(sample, -rank)[-rank]) if rank < len(sample) else np.arange(len(scores))
+    )
+
+
+def _highest(scores: Any, rows: Any, limit: int) -> Any:
+    """Those of the rows that score highest, best first, without those whose score is no number."""
     if len(rows) > limit:
         rows = rows[np.argpartition(-scores[rows], limit - 1)[:limit]]
     rows = rows[np.isfinite(scores[rows])]
@@ -144,4 +172,4 @@ def _products(query: Any, data: Any) -> Any:
         return np.concatenate(blocks)
     scale = float(np.abs(query).max()) / 127 or 1.0
     small = np.round(query / scale).astype(np.int8)
-    return np.asarray(cdist(small[None], data, "dot"))[0] * scale
+    return np.asarray(cdist(small[None], data, "dot", out_dtype="float32"))[0] * np.float32(scale)

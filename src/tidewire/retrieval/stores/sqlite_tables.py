@@ -11,7 +11,8 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-VERSION: Final = 2  # 1 was a file of words and passages (index.db) without versions, expiry or vectors
+VERSION: Final = 3  # 1 was a file of words and passages (index.db) without versions, expiry or vectors
+KNOWN: Final = (2, VERSION)  # that are opened; the former are changed then
 NAME: Final = "documents.db"
 
 SCHEMA: Final = """
@@ -19,8 +20,8 @@ CREATE TABLE IF NOT EXISTS namespaces (id INTEGER PRIMARY KEY, name TEXT NOT NUL
 CREATE TABLE IF NOT EXISTS documents (
     id INTEGER PRIMARY KEY, public TEXT NOT NULL, namespace INTEGER NOT NULL REFERENCES namespaces, location TEXT NOT NULL,
     title TEXT NOT NULL, uri TEXT NOT NULL, source TEXT NOT NULL, kind TEXT NOT NULL, version INTEGER NOT NULL,
-    published REAL NOT NULL, indexed REAL NOT NULL, digest TEXT NOT NULL, text TEXT NOT NULL, size INTEGER NOT NULL,
-    chunks INTEGER NOT NULL, expires REAL, readers TEXT NOT NULL,
+    published REAL NOT NULL, indexed REAL NOT NULL, digest TEXT NOT NULL, size INTEGER NOT NULL,
+    chunks INTEGER NOT NULL, expires REAL, readers TEXT NOT NULL, text TEXT NOT NULL,
     UNIQUE (namespace, location));
 CREATE INDEX IF NOT EXISTS documents_public ON documents (namespace, public);
 CREATE INDEX IF NOT EXISTS documents_expires ON documents (expires) WHERE expires IS NOT NULL;
@@ -39,6 +40,15 @@ CREATE TABLE IF NOT EXISTS waiting (encoder INTEGER NOT NULL, chunk INTEGER NOT 
 CREATE INDEX IF NOT EXISTS waiting_chunk ON waiting (chunk);
 CREATE TABLE IF NOT EXISTS changes (seq INTEGER PRIMARY KEY AUTOINCREMENT, change BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value TEXT NOT NULL, expires REAL) WITHOUT ROWID;
+"""
+
+# The text is the last column: what stands behind a long one is found by reading all of it, page by page. In version 2 it was not.
+LAST: Final = """
+ALTER TABLE documents ADD COLUMN last TEXT NOT NULL DEFAULT '';
+UPDATE documents SET last = text;
+ALTER TABLE documents DROP COLUMN text;
+ALTER TABLE documents RENAME COLUMN last TO text;
+PRAGMA user_version = 3;
 """
 
 
@@ -60,7 +70,9 @@ def opened(path: Path | str) -> sqlite3.Connection:
 def prepare(db: sqlite3.Connection) -> None:
     """Make the tables. Raises sqlite3.Error for a file that is none of ours, or of a later version."""
     found = db.execute("PRAGMA user_version").fetchone()[0]
-    if found not in (0, VERSION):
+    if found and found not in KNOWN:
         raise sqlite3.DatabaseError(f"it is of version {found}, and this Tidewire knows version {VERSION}")
+    if found == 2:
+        db.executescript(f"BEGIN IMMEDIATE;{LAST}COMMIT;")
     db.executescript(SCHEMA)
     db.execute(f"PRAGMA user_version = {VERSION}")
