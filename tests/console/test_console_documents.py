@@ -175,7 +175,8 @@ async def test_on_a_small_screen_nothing_is_wider_than_the_screen(address, brows
         await page.reload()
         await page.locator("tbody tr, .results > li").first.wait_for()
         assert await page.evaluate("document.querySelector('#scroll').scrollWidth") <= 360
-        assert await page.evaluate("document.documentElement.scrollHeight") <= 740  # the list scrolls, the page does not
+        # the list scrolls, the page does not
+        assert await page.evaluate("document.documentElement.scrollHeight") <= 740
     told = page.locator("#scroll p:visible").first  # as a message may name a path that no line holds
     await told.evaluate("told => { told.textContent = 'there is no folder /' + 'deep'.repeat(40); }")
     assert await page.evaluate("document.querySelector('#scroll').scrollWidth") <= 360
