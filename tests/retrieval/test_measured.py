@@ -98,6 +98,7 @@ async def test_the_ages_of_what_went_out_are_counted_and_a_clock_that_jumps_back
         (PlayedEncoder(UpstreamError("no", code="upstream_refused")), "encoder_failed"),
     ],
 )
+@in_virtual_time
 async def test_a_search_is_counted_by_how_it_was_made_and_timed_by_part(encoder: Any, how: str) -> None:
     meter = SearchMetrics()
     deadline = asyncio.get_running_loop().time() + 0.02

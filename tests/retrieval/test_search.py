@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import time
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -16,6 +18,7 @@ from tidewire.retrieval.ranking.recency import DAY
 from tidewire.retrieval.reranking.bounded import Bounded
 from tidewire.retrieval.search import Query, Results, Search, Terms
 from tidewire.telemetry.rerankers import RerankMetrics
+from workshop import in_virtual_time
 
 
 class PlayedIndex:
@@ -139,11 +142,25 @@ async def test_an_index_that_cannot_be_asked_by_meaning_leaves_the_words_and_is_
     assert results.notices == ["dense:upstream_unreachable"]
 
 
+@in_virtual_time
 async def test_an_encoder_that_is_late_leaves_the_words_and_is_said() -> None:
     deadline = asyncio.get_running_loop().time() + 0.02
     results = await find(search(encoder=PlayedEncoder(hangs=True)), deadline=deadline)
     assert [one.row.chunk for one in results.found] == [1, 2, 3]
     assert results.notices == ["dense:late"]
+
+
+async def test_a_search_whose_time_is_over_with_the_vector_asks_for_nothing_more() -> None:
+    class Blocks(PlayedEncoder):
+        async def encode(self, texts: Sequence[str], **_: Any) -> Sequence[bytes]:
+            time.sleep(0.02)
+            return await super().encode(texts)
+
+    deadline = asyncio.get_running_loop().time() + 0.01
+    results = await find(search(encoder=Blocks()), deadline=deadline)
+    assert [one.row.chunk for one in results.found] == [1, 2, 3]
+    assert results.notices == ["dense:late"]
+    gc.collect()  # what was begun and never awaited would be said now
 
 
 async def test_what_the_index_gives_by_mistake_never_comes_out() -> None:
@@ -158,6 +175,7 @@ async def test_what_the_index_gives_by_mistake_never_comes_out() -> None:
     assert (await find(searched, until=NOW - 1)).found == []
 
 
+@in_virtual_time
 async def test_a_reranker_decides_the_order_and_one_that_is_late_keeps_it() -> None:
     before = [one.row.chunk for one in (await find(search())).found]
     turned = await find(search(reranker=bounded(PlayedReranker())))
@@ -170,6 +188,7 @@ async def test_a_reranker_decides_the_order_and_one_that_is_late_keeps_it() -> N
     assert [one.rerank for one in late.found] == [None] * 3
 
 
+@in_virtual_time
 async def test_what_a_reranker_is_not_given_stays_behind_what_it_has_read() -> None:
     before = [one.row.chunk for one in (await find(search())).found]
     turned = await find(search(reranker=bounded(PlayedReranker(), candidates=2)))

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Protocol, TypeVar
+from typing import Final, ParamSpec, Protocol, TypeVar
 
 import msgspec
 
@@ -27,6 +27,7 @@ from tidewire.retrieval.reranking.bounded import Bounded
 from tidewire.retrieval.reranking.port import Skipped
 
 T = TypeVar("T")
+P = ParamSpec("P")
 DEPTH: Final = 200  # chunks of each list that are fused; nDCG@10 on CACM and NPL loses 1 % with 100
 FILLING: Final = "index:filling"  # the notice of a search that looked at a part of the documents
 FILL: Final = 0.1  # seconds that a search waits for an index that is just being made
@@ -134,7 +135,7 @@ class Search:
         epoch = self.index.epoch(namespace)
         depth = self._depth(query)
         lexical, dense = await asyncio.gather(
-            log.timed("lexical", self.index.lexical(namespace, query.text, depth, which)),
+            log.timed("lexical", self.index.lexical, namespace, query.text, depth, which),
             self._dense(namespace, query, which, log),
         )
         recency, fresh = query.recency or self.terms.recency, cued(query.text, now)
@@ -148,7 +149,7 @@ class Search:
         most = max(FETCHED if by_meaning else 2 * FETCHED, MORE * query.limit)
         best = sorted(candidates.items(), key=lambda pair: (-pair[1], pair[0]))[:most]
         log.took["fuse"] = _ms(began)
-        rows = await log.timed("fetch", self.store.fetch(namespace, [chunk for chunk, _ in best]))
+        rows = await log.timed("fetch", self.store.fetch, namespace, [chunk for chunk, _ in best])
         began = time.perf_counter()
         words = features.asked(query.text)
         fit = [(rows[chunk], score) for chunk, score in best if chunk in rows and allowed(rows[chunk], which)]
@@ -202,7 +203,7 @@ class Search:
         asked = [one for one in asked if one is self.encoder or self.index.embedded(namespace, one.name)]
         vectors = await asyncio.gather(*(self._vector(one, query, log) for one in asked))
         near = [
-            log.timed("dense", self.index.dense(namespace, one.name, vector, self._depth(query), which))
+            log.timed("dense", self.index.dense, namespace, one.name, vector, self._depth(query), which)
             for one, vector in zip(asked, vectors, strict=True)
             if vector is not None
         ]
@@ -218,7 +219,7 @@ class Search:
     async def _vector(self, encoder: Encoder, query: Query, log: _Log) -> bytes | None:
         try:
             async with asyncio.timeout_at(query.deadline):
-                (vector,) = await log.timed("encode", encoder.encode([query.text], query=True, deadline=query.deadline))
+                (vector,) = await log.timed("encode", encoder.encode, [query.text], query=True, deadline=query.deadline)
                 return vector
         except TimeoutError:
             log.notices.append("dense:late")
@@ -232,7 +233,7 @@ class Search:
         head = found[: self.reranker.candidates]
         texts = ["\n".join(filter(None, (one.row.title, one.row.heading, one.row.text))) for one in head]
         try:
-            scores = await log.timed("rerank", self.reranker.scores(query.text, texts, deadline=query.deadline))
+            scores = await log.timed("rerank", self.reranker.scores, query.text, texts, deadline=query.deadline)
         except Skipped as skipped:
             log.notices.append(f"rerank:skipped:{skipped.why}")
             return found
@@ -256,10 +257,11 @@ class _Log:
         self.notices: list[str] = []
         self.reranker = ""
 
-    async def timed(self, part: str, work: Awaitable[T]) -> T:
+    async def timed(self, part: str, work: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Not of work that has begun: a search that is given up before this runs would leave it there, never awaited."""
         began = time.perf_counter()
         try:
-            return await work
+            return await work(*args, **kwargs)
         finally:
             self.took[part] = _ms(began)
 
