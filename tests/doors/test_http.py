@@ -17,7 +17,8 @@ from upstream import DONE, Upstream, chat, says, stall_after_a_token
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 HEAD_LIMIT = 4096
-LIMITS = Limits(header_bytes=HEAD_LIMIT, header_s=0.05, body_s=0.05, busy=10.0)
+LIMITS = Limits(header_bytes=HEAD_LIMIT, busy=10.0)
+HURRIED = Limits(header_s=0.05, body_s=0.05, busy=10.0)
 ASK = {"model": "host/m", "input": "Hello"}
 
 
@@ -33,7 +34,16 @@ async def tidewire(tmp_path_factory):
                 yield served
 
 
-async def said(tidewire, *pieces: bytes, code: str, status: int) -> None:
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def hurried(tmp_path_factory):
+    """A server that waits for nothing. On a busy machine that may be too short for a client that means well."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(app, "TICK", 0.02)
+        async with serving(tmp_path_factory.mktemp("hurried"), limits=HURRIED) as served:
+            yield served
+
+
+async def refused(tidewire, *pieces: bytes, code: str, status: int) -> None:
     """A connection on which these bytes are refused so, and which is closed then."""
     peer = await tidewire.peer()
     async with asyncio.timeout(30):
@@ -46,16 +56,21 @@ async def said(tidewire, *pieces: bytes, code: str, status: int) -> None:
         assert headers["connection"] == "close"
         assert await peer.reader.read() == b""
     await peer.close()
+
+
+async def said(tidewire, *pieces: bytes, code: str, status: int) -> None:
+    """The same, and the server goes on."""
+    await refused(tidewire, *pieces, code=code, status=status)
     assert (await tidewire.ask("GET", "/healthz"))[0] == 200
 
 
-async def test_a_head_that_does_not_end_is_refused_in_time(tidewire):
+async def test_a_head_that_does_not_end_is_refused_in_time(hurried):
     for start in (b"G", b"GET / HTTP/1.1\r\n", b"GET /healthz HTTP/1.1\r\nhost: x\r\nx-slow: "):
-        await said(tidewire, start, code="slow_header", status=408)
+        await refused(hurried, start, code="slow_header", status=408)
 
 
-async def test_a_head_that_comes_byte_by_byte_is_refused_in_time(tidewire):
-    peer = await tidewire.peer()
+async def test_a_head_that_comes_byte_by_byte_is_refused_in_time(hurried):
+    peer = await hurried.peer()
 
     async def drip():
         for byte in b"GET /healthz HTTP/1.1\r\nx: " + b"a" * 2000:
@@ -69,18 +84,18 @@ async def test_a_head_that_comes_byte_by_byte_is_refused_in_time(tidewire):
     peer.reset()
 
 
-async def test_a_connection_that_says_nothing_is_closed(tidewire):
-    peer = await tidewire.peer()
+async def test_a_connection_that_says_nothing_is_closed(hurried):
+    peer = await hurried.peer()
     async with asyncio.timeout(30):
         assert (await peer.head())[0] == 408
     await peer.close()
 
 
 @pytest.mark.parametrize("path", ["/v1/streams", "/v1/chat/completions", "/v1/responses", "/api/chat"])
-async def test_a_body_that_does_not_end_is_refused_in_time(tidewire, path):
+async def test_a_body_that_does_not_end_is_refused_in_time(hurried, path):
     head = b"POST %s HTTP/1.1\r\nhost: x\r\n" % path.encode()
-    await said(tidewire, head + b'content-length: 100\r\n\r\n{"mo', code="slow_body", status=408)
-    await said(tidewire, head + b"transfer-encoding: chunked\r\n\r\n4\r\n{   \r\n", code="slow_body", status=408)
+    await refused(hurried, head + b'content-length: 100\r\n\r\n{"mo', code="slow_body", status=408)
+    await refused(hurried, head + b"transfer-encoding: chunked\r\n\r\n4\r\n{   \r\n", code="slow_body", status=408)
 
 
 async def test_a_head_over_the_limit_is_refused(tidewire):

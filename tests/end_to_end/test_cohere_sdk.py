@@ -155,9 +155,10 @@ async def test_a_stream_that_is_closed_stops_the_answer(client, server_url):
     assert (document["status"], document["reason"]) == ("cancelled", "disconnect")
 
 
-async def test_a_heartbeat_in_a_silence_is_no_event(tmp_path):
+async def test_a_heartbeat_in_a_silence_is_no_event(tmp_path, monkeypatch):
+    monkeypatch.setattr("tidewire.server.app.TICK", 0.05)  # what is a second for heartbeats
     async with serving(tmp_path, streams=Streams(heartbeat_s=1)) as tidewire, httpx.AsyncClient() as http:
         client = cohere.AsyncClientV2(api_key="none", base_url=tidewire.url, httpx_client=http, max_retries=0)
-        events = await streamed(client, "sim: tokens=3 ttft_ms=1500 interval_ms=0")
+        events = await streamed(client, "sim: tokens=3 ttft_ms=500 interval_ms=0")
     assert [e.type for e in events].count("message-start") == 1
     assert len(text_of(events).split()) == 3

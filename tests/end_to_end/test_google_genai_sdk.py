@@ -191,10 +191,11 @@ async def test_a_stream_that_is_closed_stops_the_answer(tmp_path):
         await eventually(lambda: not tidewire.house.desk._runs)
 
 
-async def test_a_long_silence_is_no_word_to_the_client(tmp_path):
+async def test_a_long_silence_is_no_word_to_the_client(tmp_path, monkeypatch):
+    monkeypatch.setattr("tidewire.server.app.TICK", 0.05)  # what is a second for heartbeats
     async with serving(tmp_path, streams=Streams(heartbeat_s=1.0)) as tidewire:
         client = made(tidewire.url)
-        said = "sim: tokens=4 ttft_ms=2500 interval_ms=0"
+        said = "sim: tokens=4 ttft_ms=500 interval_ms=0"
         answer = await client.aio.models.generate_content_stream(model="simulated", contents=said)
         texts = [response.text or "" async for response in answer]
         assert "".join(texts).startswith("A river")

@@ -145,10 +145,11 @@ async def test_a_stream_that_is_closed_stops_the_answer(client, server_url):
     assert (document["status"], document["reason"]) == ("cancelled", "disconnect")
 
 
-async def test_a_heartbeat_in_a_silence_is_a_line_that_adds_nothing(tmp_path):
+async def test_a_heartbeat_in_a_silence_is_a_line_that_adds_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr("tidewire.server.app.TICK", 0.05)  # what is a second for heartbeats
     async with serving(tmp_path, streams=Streams(heartbeat_s=1)) as tidewire:
         client = ollama.AsyncClient(host=f"{tidewire.url}/ollama")
-        said = "sim: tokens=3 ttft_ms=1500 interval_ms=0"
+        said = "sim: tokens=3 ttft_ms=500 interval_ms=0"
         parts = await streamed(client, said)
         prompted = [part async for part in await client.generate(model="simulated", prompt=said, stream=True)]
         await client._client.aclose()

@@ -108,11 +108,11 @@ class ServerProcess:
         self._end("it was told to end")
         with contextlib.suppress(OSError):
             process.stdin.close()
-        if not await self._gone(process):
+        if not await self._gone(process, LEAVE):
             self._kill("SIGTERM")
-            await self._gone(process)
+            await self._gone(process, LEAVE)
 
-    async def _gone(self, process: Process, seconds: float = LEAVE) -> bool:
+    async def _gone(self, process: Process, seconds: float) -> bool:
         """Not process.wait(), which waits for whoever else holds the pipes."""
         until = asyncio.get_running_loop().time() + seconds
         while process.returncode is None:
