@@ -34,8 +34,11 @@ class MemoryStore:
         for d in documents:
             before = held.get(d.location)
             same = before is not None and before[0].digest == d.digest
-            if (take == "changed" and same) or (take == "same" and not same):
-                left: Any = ("unchanged", before[0].version) if before is not None else ("unknown", 0)
+            foreign = take == "own" and before is not None and before[0].source != d.source
+            if foreign or (take in ("changed", "own") and same) or (take == "same" and not same):
+                left: Any = ("unknown", 0)
+                if before is not None:
+                    left = ("foreign" if foreign else "unchanged", before[0].version)
                 out.append(Receipt(d.location, left[0], self.changes_made, left[1]))
                 continue
             self.changes_made += 1
@@ -62,9 +65,13 @@ class MemoryStore:
             out.append(Receipt(d.location, status, self.changes_made, version, len(d.chunks), kept))
         return out
 
-    async def remove(self, namespace: str, locations: Sequence[str]) -> list[Receipt]:
+    async def remove(self, namespace: str, locations: Sequence[str], *, source: str | None = None) -> list[Receipt]:
         out = []
         for location in locations:
+            there = self.held.get(namespace, {}).get(location)
+            if there is not None and source not in (None, there[0].source):
+                out.append(Receipt(location, "foreign", self.changes_made))
+                continue
             gone = self.held.get(namespace, {}).pop(location, None)
             self.changes_made += gone is not None
             out.append(Receipt(location, "removed" if gone else "unknown", self.changes_made))

@@ -88,6 +88,18 @@ async def test_a_document_is_there_once_its_put_returns(store):
     assert await store.count("a") == (1, 2, 0)
 
 
+async def test_what_is_asked_for_one_source_leaves_the_documents_of_others_as_they_are(store):
+    await store.put("acme", [doc("a", source="crm"), doc("b", source="handbook")])
+    seq, before = await store.seq(), await store.known("acme", ["b"])
+    offered = [doc(at, "new", source="crm") for at in ("a", "b", "c")]
+    assert [r.status for r in await store.put("acme", offered, take="own")] == ["replaced", "foreign", "added"]
+    assert [r.status for r in await store.put("acme", offered, take="own")] == ["unchanged", "foreign", "unchanged"]
+    removed = await store.remove("acme", ["a", "b", "none"], source="crm")
+    assert [r.status for r in removed] == ["removed", "foreign", "unknown"]
+    assert (await store.known("acme", ["a", "b"]), await store.seq()) == (before, seq + 2)
+    assert [r.status for r in await store.remove("acme", ["b"])] == ["removed"]
+
+
 async def test_what_is_unchanged_is_left_alone(store):
     await store.put("a", [doc("one.md")])
     (again,) = await store.put("a", [doc("one.md")])

@@ -17,6 +17,7 @@ from tidewire.doors.access import Access
 from tidewire.doors.call import Origins
 from tidewire.doors.documents import DocumentRoutes
 from tidewire.retrieval.intake import Intake
+from tidewire.retrieval.ports import Document
 from tidewire.retrieval.reading.reader import Reader
 from tidewire.retrieval.sources.signed import sign
 from tidewire.server.documents import Documents
@@ -235,3 +236,23 @@ async def test_a_webhook_of_somebody_else_or_of_yesterday_is_refused(
     answer = await client.post("/v1/sources/crm/webhook", content=body, headers=signed(body, **wrong))
     assert answer.status_code == 401
     assert (store.held, store.notes) == ({}, {})
+
+
+async def test_a_webhook_changes_only_what_it_brought(client: httpx.AsyncClient, store: MemoryStore) -> None:
+    await store.put("acme", [Document("c/1", "C", "From the folder.", "c/1", "d", 0.0, source="handbook")])
+    (theirs, _) = held(store, "c/1", "acme")
+    sent = {
+        "documents": [{"location": "c/1", "text": "Taken over."}, {"location": "c/2", "text": "New."}],
+        "deleted": ["c/1", theirs.id],
+    }
+    body = json.dumps(sent).encode()
+    answer = await client.post("/v1/sources/crm/webhook", content=body, headers=signed(body))
+    results = answer.json()["results"]
+    assert [(one["location"], one["status"]) for one in results] == [
+        ("c/1", "failed"),
+        ("c/2", "added"),
+        ("c/1", "failed"),
+        ("c/1", "failed"),
+    ]
+    assert "another source brought it" in results[0]["error"]
+    assert (answer.json()["failed"], held(store, "c/1", "acme")[0]) == (3, theirs)

@@ -229,12 +229,12 @@ class Delivery:
             self.report.skipped.append((shown, why))
 
     async def remove(self, locations: Sequence[str]) -> None:
-        """What was offered goes in first: a document that moved finds its vectors still there."""
+        """Those that this source brought. What was offered goes in first: a document that moved finds its vectors still there."""
         await self.flush()
         for location in locations:
             self._suspects.pop(location, None)
         for at in range(0, len(locations), BATCH):
-            receipts = await self.intake.store.remove(self.namespace, locations[at : at + BATCH])
+            receipts = await self.intake.store.remove(self.namespace, locations[at : at + BATCH], source=self.source)
             for receipt in receipts:
                 self.report.seq = max(self.report.seq, receipt.seq)
                 if receipt.status == "removed":

@@ -114,10 +114,12 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class Receipt(msgspec.Struct, frozen=True, gc=False):
-    """What a put or a delete did. seq: the change that made it so. kept: chunks that kept their vector. status: of the document."""
+    """What a put or a delete did. seq: the change that made it so. kept: chunks that kept their vector. status: of the document;
+    foreign: another source brought it, and it is left as it is.
+    """
 
     location: str
-    status: Literal["added", "replaced", "unchanged", "removed", "unknown"]
+    status: Literal["added", "replaced", "unchanged", "removed", "unknown", "foreign"]
     seq: int
     version: int = 0
     chunks: int = 0
@@ -148,8 +150,8 @@ class Vector(msgspec.Struct, frozen=True, gc=False):
 
 
 # Which of the documents that are put. all: with the digest that is stored, too. same: only with the digest that is stored; what was
-# replaced or deleted meanwhile stays so.
-Take = Literal["changed", "all", "same"]
+# replaced or deleted meanwhile stays so. own: as "changed", and none that another source brought.
+Take = Literal["changed", "all", "same", "own"]
 
 
 # Which of the documents that are listed. pending: with chunks that wait for a vector. expiring: whose time is over within `AGES[0]`.
@@ -167,11 +169,11 @@ class Store(Protocol):
     async def put(self, namespace: str, documents: Sequence[Document], *, take: Take = "changed") -> list[Receipt]:
         """Add or replace these, all or none, in one transaction. A document with the digest that is stored is left as it is.
 
-        take: but for "changed", chunks wait for vectors anew; those that they have serve until then.
+        take: with "all" and "same", chunks wait for vectors anew; those that they have serve until then.
         """
 
-    async def remove(self, namespace: str, locations: Sequence[str]) -> list[Receipt]:
-        """Delete them: rows, chunks, vectors that nobody shares."""
+    async def remove(self, namespace: str, locations: Sequence[str], *, source: str | None = None) -> list[Receipt]:
+        """Delete them: rows, chunks, vectors that nobody shares. source: only those that it brought."""
 
     async def drop(self, namespace: str) -> int:
         """Delete all documents of a namespace; returns how many."""

@@ -28,6 +28,7 @@ REMEDIES: Final = tuple(
             r"took longer than .* s$|memory|broke its reader|has no end",
             "Divide it, or raise ingest.read_s and ingest.memory_bytes.",
         ),
+        (r"another source brought it", "Let one source bring it; or delete it with the API key, and send it again."),
         (r"its time is over", "Give it a later expires, or its rule in ingest.ttl more time."),
         (r"holds no file now", "Mount or fill the folder again, or delete its documents here."),
         (r"no file or folder|neither a file nor a folder", "Create the folder, or correct its path in the settings."),

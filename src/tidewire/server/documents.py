@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -29,6 +29,8 @@ from tidewire.server.reindexing import Reindexing
 from tidewire.server.settings import Settings
 from tidewire.server.stored import Stored
 from tidewire.server.troubles import Trouble, Troubles, of_source
+
+FOREIGN: Final = "not taken: another source brought it, and a webhook changes only what it brought itself"
 
 
 class Documents(Stored):
@@ -52,7 +54,7 @@ class Documents(Stored):
     async def put(
         self, namespace: str, given: Sequence[tuple[Given, bytes]], source: str = "", readers: tuple[str, ...] = ()
     ) -> list[Done]:
-        """readers: of those that name none themselves."""
+        """readers: of those that name none themselves. source: a webhook, which changes only what it brought."""
         done: list[Done] = []
         made: list[tuple[int, Document]] = []
         for n, (one, raw) in enumerate(given):
@@ -68,8 +70,15 @@ class Documents(Stored):
                 made.append((n, document))
         for at in range(0, len(made), BATCH):
             batch = made[at : at + BATCH]
-            receipts = await self._intake.put(namespace, [document for _, document in batch])
+            receipts = await self._intake.put(
+                namespace, [document for _, document in batch], take="own" if source else "changed"
+            )
             for (n, document), receipt in zip(batch, receipts, strict=True):
+                if receipt.status == "foreign":
+                    self._intake.counted(source, "skipped")
+                    self._troubles.note(namespace, source, receipt.location, FOREIGN)
+                    done[n] = Done(receipt.location, "failed", error=FOREIGN)
+                    continue
                 self._intake.counted(source, receipt.status)
                 self._troubles.settle(namespace, receipt.location)
                 done[n] = Done(
@@ -84,10 +93,13 @@ class Documents(Stored):
         return done
 
     async def remove(self, namespace: str, location: str, source: str = "") -> Done:
+        """source: as for `put`."""
         if not await self._store.known(namespace, [location]):
             named = await self._store.document(namespace, location)
             location = named[0].location if named is not None else location
-        (receipt,) = await self._store.remove(namespace, [location])
+        (receipt,) = await self._store.remove(namespace, [location], source=source or None)
+        if receipt.status == "foreign":
+            return Done(location, "failed", error=FOREIGN)
         self._troubles.settle(namespace, location)
         if receipt.status == "removed":
             self._intake.counted(source, "removed")

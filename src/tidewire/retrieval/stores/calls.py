@@ -36,8 +36,8 @@ class Calls(ABC):
     async def put(self, namespace: str, documents: Sequence[Document], *, take: Take = "changed") -> list[Receipt]:
         return await self._do(lambda writing: writing.put(namespace, documents, self._clock(), take=take), wake=True)
 
-    async def remove(self, namespace: str, locations: Sequence[str]) -> list[Receipt]:
-        return await self._do(lambda writing: writing.remove(namespace, locations), wake=True)
+    async def remove(self, namespace: str, locations: Sequence[str], *, source: str | None = None) -> list[Receipt]:
+        return await self._do(lambda writing: writing.remove(namespace, locations, source=source), wake=True)
 
     async def drop(self, namespace: str) -> int:
         return await self._do(lambda writing: writing.drop(namespace), wake=True)

@@ -33,14 +33,16 @@ class Writing:
         replaced: list[str] = []
         for document in {d.location: d for d in documents}.values():
             before = await self.db.fetchrow(
-                "SELECT id, public, version, digest FROM documents WHERE namespace = $1 AND location = $2",
+                "SELECT id, public, version, digest, source FROM documents WHERE namespace = $1 AND location = $2",
                 number,
                 document.location,
             )
             same = before is not None and before["digest"] == document.digest
-            if (take == "changed" and same) or (take == "same" and not same):
-                left: tuple[Literal["unchanged", "unknown"], int]
-                left = ("unchanged", before["version"]) if before is not None else ("unknown", 0)
+            foreign = take == "own" and before is not None and before["source"] != document.source
+            if foreign or (take in ("changed", "own") and same) or (take == "same" and not same):
+                left: tuple[Literal["unchanged", "unknown", "foreign"], int] = ("unknown", 0)
+                if before is not None:
+                    left = ("foreign" if foreign else "unchanged", before["version"])
                 out[document.location] = Receipt(document.location, left[0], await self.seq(), left[1])
                 continue
             kept = await self._vectored(document)
@@ -49,7 +51,7 @@ class Writing:
                 replaced.append(before["public"])
             version = await self._version(number, document.location)
             chunks = await self._insert(number, namespace, document, version, now)
-            if take != "changed":
+            if take in ("all", "same"):
                 await self._await_vectors(chunks)
             added += chunks
             stored.append((document, version, len(chunks), kept, "replaced" if before is not None else "added"))
@@ -61,15 +63,20 @@ class Writing:
                 out[document.location] = Receipt(document.location, status, seq, version, count, kept)
         return [out[d.location] for d in documents]
 
-    async def remove(self, namespace: str, locations: Sequence[str]) -> list[Receipt]:
+    async def remove(self, namespace: str, locations: Sequence[str], *, source: str | None = None) -> list[Receipt]:
         number = await self._number(namespace)
         gone: dict[str, tuple[str, int]] = {}
+        foreign: set[str] = set()
         chunks: list[int] = []
         for location in locations:
             row = await self.db.fetchrow(
-                "SELECT id, public, version FROM documents WHERE namespace = $1 AND location = $2", number, location
+                "SELECT id, public, version, source FROM documents WHERE namespace = $1 AND location = $2",
+                number,
+                location,
             )
-            if row is not None:
+            if row is not None and source not in (None, row["source"]):
+                foreign.add(location)
+            elif row is not None:
                 gone[location] = (row["public"], row["version"])
                 chunks += await self._forget(row["id"])
         if gone:
@@ -78,7 +85,10 @@ class Writing:
             await self._changed(number, namespace, removed=chunks, documents=publics)
         seq = await self.seq()
         return [
-            Receipt(at, "removed", seq, gone[at][1]) if at in gone else Receipt(at, "unknown", seq) for at in locations
+            Receipt(at, "removed", seq, gone[at][1])
+            if at in gone
+            else Receipt(at, "foreign" if at in foreign else "unknown", seq)
+            for at in locations
         ]
 
     async def drop(self, namespace: str) -> int:

@@ -35,13 +35,15 @@ class Writing:
         replaced: list[str] = []
         for document in {d.location: d for d in documents}.values():
             before = self._db.execute(
-                "SELECT id, public, version, digest FROM documents WHERE namespace = ? AND location = ?",
+                "SELECT id, public, version, digest, source FROM documents WHERE namespace = ? AND location = ?",
                 (number, document.location),
             ).fetchone()
             same = before is not None and before[3] == document.digest
-            if (take == "changed" and same) or (take == "same" and not same):
-                left: tuple[Literal["unchanged", "unknown"], int]
-                left = ("unchanged", before[2]) if before is not None else ("unknown", 0)
+            foreign = take == "own" and before is not None and before[4] != document.source
+            if foreign or (take in ("changed", "own") and same) or (take == "same" and not same):
+                left: tuple[Literal["unchanged", "unknown", "foreign"], int] = ("unknown", 0)
+                if before is not None:
+                    left = ("foreign" if foreign else "unchanged", before[2])
                 out[document.location] = Receipt(document.location, left[0], self.seq(), left[1])
                 continue
             kept = self._vectored(document)
@@ -50,7 +52,7 @@ class Writing:
                 replaced.append(before[1])
             version = self._version(number, document.location)
             chunks = self._insert(number, namespace, document, version, now)
-            if take != "changed":
+            if take in ("all", "same"):
                 self._await_vectors(chunks)
             added += chunks
             stored.append((document, version, len(chunks), kept, "replaced" if before is not None else "added"))
@@ -61,15 +63,19 @@ class Writing:
                 out[document.location] = Receipt(document.location, status, seq, version, count, kept)
         return [out[d.location] for d in documents]
 
-    def remove(self, namespace: str, locations: Sequence[str]) -> list[Receipt]:
+    def remove(self, namespace: str, locations: Sequence[str], *, source: str | None = None) -> list[Receipt]:
         number = self._number(namespace)
         gone: dict[str, tuple[str, int]] = {}
+        foreign: set[str] = set()
         chunks: list[int] = []
         for location in locations:
             row = self._db.execute(
-                "SELECT id, public, version FROM documents WHERE namespace = ? AND location = ?", (number, location)
+                "SELECT id, public, version, source FROM documents WHERE namespace = ? AND location = ?",
+                (number, location),
             ).fetchone()
-            if row is not None:
+            if row is not None and source not in (None, row[3]):
+                foreign.add(location)
+            elif row is not None:
                 gone[location] = (row[1], row[2])
                 chunks += self._forget(row[0])
         if gone:
@@ -77,7 +83,10 @@ class Writing:
             self._changed(number, namespace, removed=chunks, documents=[public for public, _ in gone.values()])
         seq = self.seq()
         return [
-            Receipt(at, "removed", seq, gone[at][1]) if at in gone else Receipt(at, "unknown", seq) for at in locations
+            Receipt(at, "removed", seq, gone[at][1])
+            if at in gone
+            else Receipt(at, "foreign" if at in foreign else "unknown", seq)
+            for at in locations
         ]
 
     def drop(self, namespace: str) -> int:
