@@ -11,6 +11,7 @@ import re
 import socket
 import sys
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any, Final
@@ -77,6 +78,7 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
         if wire is not None:
             wire.lost()
+        self.cycle = self.scope = None  # type: ignore[assignment]  # its scope holds this, and so would live on
 
     def data_received(self, data: bytes) -> None:
         if self._in_head:
@@ -111,7 +113,8 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
         if self.parser.should_upgrade() and self._should_upgrade():
             return
-        self.scope["extensions"] = {EXTENSION: (self, self.cycle)}  # type: ignore[dict-item]
+        # weak, for the cycle holds the scope: a request is freed when it is over, not when the collector looks
+        self.scope["extensions"] = {EXTENSION: (self, weakref.ref(self.cycle))}  # type: ignore[dict-item]
         if self.wire is not None and len(self.pipeline) <= PIPELINED:
             self.flow.resume_reading()  # uvicorn pauses behind a waiting request: a client that leaves must be seen
 
@@ -246,7 +249,7 @@ class Wire:
         self.started = False
         self.on_lost: Callable[[], None] = _nothing
         self.on_free: Callable[[], None] = _nothing
-        self.on_tick: Callable[[float], None] = _ignore
+        self.on_tick: Callable[[float], None] = _nothing
 
     def head(self, status: int, headers: Sequence[tuple[str, str]], *, length: int | None = None) -> bytes:
         """The bytes of the head; write them with the first bytes of the body, in one call."""
@@ -292,6 +295,7 @@ class Wire:
         if raw:
             self._transport.write(raw)
         connection.wire = None
+        self._forget()
         cycle.response_complete = True
         cycle.message_event.set()
         if not cycle.keep_alive:
@@ -320,6 +324,11 @@ class Wire:
     def lost(self) -> None:
         self.clear = False
         self.on_lost()
+        self._forget()
+
+    def _forget(self) -> None:
+        """Nobody listens any more. What listened holds this: they are freed now, not when the collector looks."""
+        self.on_lost = self.on_free = self.on_tick = _nothing
 
     def blocked(self) -> None:
         self.clear = False
@@ -360,7 +369,7 @@ def configure(bounds: Bounds, shed: Callable[[bytes], Refusal | None] | None = N
 def take(scope: Any) -> Wire:
     """The response of an ASGI request, to stream on. Only servers started by Tidewire have one."""
     connection, cycle = scope["extensions"][EXTENSION]
-    wire: Wire = connection.take(cycle)
+    wire: Wire = connection.take(cycle())
     return wire
 
 
@@ -385,7 +394,4 @@ async def _crowded(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def _nothing() -> None: ...
-
-
-def _ignore(now: float) -> None: ...
+def _nothing(now: float = 0.0) -> None: ...

@@ -183,6 +183,7 @@ class Pump:
 
     def _finish(self) -> None:
         self._over = True
+        self._take = _none
         cursor, self._cursor = self._cursor, None
         if cursor is not None:
             cursor.close()

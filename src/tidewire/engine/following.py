@@ -62,6 +62,7 @@ class Audience:
             self._caught_up.set()
         if self._timer is not None:
             self._timer.cancel()
+        del self._run  # which holds this: with it the stream would stay in memory until the collector looks
 
     def moved(self, seq: int) -> None:
         """A reader has come to seq."""

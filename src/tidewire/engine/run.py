@@ -183,7 +183,12 @@ class Run:
 
     def _over(self, task: asyncio.Task[None]) -> None:
         """The task is over, however it came to that."""
-        self._end(None if task.cancelled() else task.exception())
+        error = None if task.cancelled() else task.exception()
+        self._end(error)
+        # The frames of an error hold this run: what is over is freed now, by its count. The collector would stop everybody.
+        self._task = self._error = None
+        if error is not None:
+            error.__traceback__ = None
 
     def _silent(self) -> None:
         if self._first is None:

@@ -146,6 +146,7 @@ class MemoryWriter:
             raise self._dead
         self._shelf.meta = msgspec.structs.replace(meta, last=self._shelf.last)
         self._dead = Conflict(f"stream {meta.stream} has been closed; nothing can be added")
+        self._failed = _nobody
         self._closed(self._shelf)
 
     def refuse(self, error: Exception) -> None:
@@ -180,3 +181,7 @@ class MemoryCursor:
 
     def close(self) -> None:
         self._shelf.unwatch(self._wake)
+
+
+def _nobody(error: Exception) -> None:
+    """Told in place of a run that has ended: a writer that held it would keep it until the collector looks."""

@@ -74,10 +74,13 @@ class SqliteWriter:
         if self._dead is not None:
             raise self._dead
         await self._store(Close(self._tail, meta))
+        self._failed = _nobody
 
     def settle(self, order: Append, error: TidewireError | None) -> None:
         self.unacknowledged -= order.size
         self._committer.unacknowledged -= order.size
+        if order is self._order:
+            self._order = None  # it holds this
         shelf = self._shelf
         if error is None:
             if shelf.size > WINDOW:
@@ -92,3 +95,7 @@ class SqliteWriter:
         if self._dead is None:
             self._dead = error
             self._failed(error)
+
+
+def _nobody(error: Exception) -> None:
+    """Told in place of a run that has ended: a writer that held it would keep it until the collector looks."""
