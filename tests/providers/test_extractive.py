@@ -164,6 +164,15 @@ async def test_one_shared_word_of_many_is_called_no_direct_answer() -> None:
     assert basin.text[citation.start : citation.end] == "The moon pulls the tide with `gravity()`."
 
 
+async def test_how_many_asks_for_what_is_counted_also_where_every_passage_speaks_of_it() -> None:
+    class Alike(Shelf):
+        async def rarity(self, namespace: str, terms: Sequence[str]) -> dict[str, float]:
+            return {term: 0.7 if term in ("days", "leave") else 9.0 for term in terms}  # of 10,000 copies
+
+    basin = await answer(Alike(passage("You have 30 days of leave a year.")), request("How many days of leave?"))
+    assert basin.text == "You have 30 days of leave a year."
+
+
 async def test_a_short_question_leans_on_the_one_before() -> None:
     shelf = Shelf(TIDES, WIND)
     basin = await answer(shelf, request("What holds back a tide?", "Why?"))

@@ -27,7 +27,7 @@ STOPWORDS: Final = frozenset(
     """a about above happen happens happened work works explain describe know need after again all also am an and any anybody anyone are as at be because been before being below between
     both but by can cannot could did do does doing done during each either else ever every few for from further get gets give
     given had has have having he hello her here hers hi him his how i if in into is it its itself just let like make me mean
-    means might more most much must my no nor not of off on once one only or other ought our ours out over own per please
+    many means might more most much must my no nor not of off on once one only or other ought our ours out over own per please
     rather same shall she should show since so some such tell than thank thanks that the their them then there these they
     thing things this those through to too under until up upon us use used using very want was way we were what when where
     whether which while who whom whose why will with within without would yes yet you your yours
