@@ -9,7 +9,7 @@ LEAVE = "# Days of leave\n\nA year has 30 days of leave. Ask for them two weeks 
 REST = "# At the end of the year\n\nUp to five days that are left move into the next year, until the end of March."
 # The simulated model says what the line `sim:` tells it, markers included. Any other model is asked the first line alone.
 QUESTION = """How many days of leave do I have, and what becomes of the rest?
-sim: interval_ms=40 text="You have 30 days of leave a year [1]; ask for them two weeks ahead. Up to five may move [2]; \
+sim: interval_ms=80 text="You have 30 days of leave a year [1]; ask for them two weeks ahead. Up to five may move [2]; \
 plan the others in good time, together with the people you work with." """
 
 

@@ -37,7 +37,7 @@ async def found(data: str) -> list[str]:
     library = library_of(Settings(data=data), Encoders())
     async with AsyncExitStack() as stack:
         await library.run(stack, Encoders(), Metrics().encoders)
-        assert await library.index.filled(5.0)
+        assert await library.index.filled(30.0)
         results = await library.finder.find("default", Query(text="when does the tide rise", limit=5))
         return [one.row.text for one in results.found]
 

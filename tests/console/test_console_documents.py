@@ -21,13 +21,13 @@ async def page(address, browse):
 
 
 async def put(address: str, location: str, text: str, **more: object) -> None:
-    async with httpx.AsyncClient(timeout=30) as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         answer = await client.put(f"{address}/v1/documents/{location}?visible=lexical", json={"text": text, **more})
         assert answer.status_code in (200, 201)
 
 
 async def listed(address: str) -> dict[str, dict]:
-    async with httpx.AsyncClient(timeout=30) as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         return {one["location"]: one for one in (await client.get(f"{address}/v1/documents")).json()["documents"]}
 
 
@@ -55,7 +55,7 @@ async def test_files_are_added_with_what_became_of_each_and_deleted_after_a_ques
     await dialog.get_by_role("button", name="Delete").click()
     await row.wait_for(state="detached")
     assert "kelp.md" not in await listed(address)
-    assert "deleted" in await page.locator("#announce").inner_text()
+    await page.locator("#announce", has_text="deleted").wait_for(state="attached")
 
 
 async def test_what_is_dropped_anywhere_on_the_page_is_added(address, page):
@@ -141,7 +141,7 @@ async def test_what_others_change_appears_by_itself_and_what_is_chosen_stays(add
 async def test_a_new_server_says_how_documents_come_in_and_a_broken_one_says_so(serve_here, browse):
     page = (await browse()).page
     async with serve_here() as address:
-        async with httpx.AsyncClient(timeout=30) as client:
+        async with httpx.AsyncClient(timeout=60) as client:
             for location in await listed(address):
                 await client.delete(f"{address}/v1/documents/{location}")
         await page.goto(f"{address}/documents")

@@ -36,10 +36,12 @@ def environment(**more: str) -> dict[str, str]:
 def address(tmp_path_factory):
     folder = tmp_path_factory.mktemp("server")
     settings = environment(**SETTINGS, TIDEWIRE_DATA=str(folder))
+    own = folder / "own"
+    own.mkdir()
     for page in OWN:
-        subprocess.run(
-            [*COMMAND, "ingest", str(ROOT / page)], env=settings, cwd=folder, check=True, capture_output=True
-        )
+        copy = shutil.copytree if (ROOT / page).is_dir() else shutil.copy
+        copy(ROOT / page, own / page)
+    subprocess.run([*COMMAND, "ingest", str(own)], env=settings, cwd=folder, check=True, capture_output=True)
     process = subprocess.Popen([*COMMAND, "serve"], env=settings, cwd=folder, stderr=subprocess.PIPE)
     try:
         lines = (msgspec.json.decode(line) for line in process.stderr)

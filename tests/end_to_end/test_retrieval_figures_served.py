@@ -6,9 +6,10 @@ import asyncio
 import json
 from pathlib import Path
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from serving import Served, serving
+from serving import Served, eventually, serving
 from tidewire.cli import document_checks
 from tidewire.server.ingest_settings import SourceSettings
 from tidewire.server.settings import Retrieval, Server, Settings
@@ -42,6 +43,7 @@ async def test_an_answer_from_documents_shows_in_the_figures_and_in_its_waterfal
         assert {"retrieval", "retrieval.lexical", "retrieval.fuse", "retrieval.fetch", "retrieval.rank"} <= spans
 
         await tidewire.ask("POST", "/v1/search", {"query": "zebra"})
+        await eventually(lambda: tidewire.house.library.index.ready == "full")
         found = await figures(tidewire)
         told = {
             "tidewire_searches_total some words": 1,
@@ -62,7 +64,10 @@ async def test_an_answer_from_documents_shows_in_the_figures_and_in_its_waterfal
         assert {name: found.get(name) for name in told} == told
 
 
-async def test_the_doctor_is_told_by_a_running_server_which_sources_fail(tmp_path: Path) -> None:
+async def test_the_doctor_is_told_by_a_running_server_which_sources_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tidewire.retrieval.sources.supervisor.FIRST", 3600.0)
     sources = {"gone": SourceSettings(path=str(tmp_path / "gone"))}
     async with serving(tmp_path / "data", sources=sources) as tidewire:
         asked = Settings(sources=sources, server=Server(port=tidewire.port))

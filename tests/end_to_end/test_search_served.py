@@ -7,7 +7,7 @@ import json
 import pytest
 import pytest_asyncio
 
-from serving import serving
+from serving import eventually, serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -24,6 +24,7 @@ async def served(tmp_path_factory):
                 "PUT", f"/v1/documents/{location}?visible=lexical", body, content_type="application/json"
             )
             assert status == 201, raw
+        await eventually(lambda: made.house.library.index.ready == "full")
         yield made
 
 

@@ -41,7 +41,7 @@ async def test_an_answer_outlives_other_documents_and_a_restart_and_not_its_own(
             assert b'"reused":"cache"' in await ask(tidewire)
             assert len(upstream.calls) == 1, "a document that it was not made of changes nothing"
         async with serving(tmp_path, **served) as tidewire:
-            assert await tidewire.house.library.index.filled(10)
+            assert await tidewire.house.library.index.filled(30)
             body = await ask(tidewire)
             assert (b'"reused":"cache"' in body) == (store == "disk")
             assert b'"citation"' in body
