@@ -88,6 +88,20 @@ async def test_a_document_is_there_once_its_put_returns(store):
     assert await store.count("a") == (1, 2, 0)
 
 
+async def test_a_document_that_is_only_indexed_again_is_none_that_changed(store):
+    (first,) = await store.put("acme", [doc("a", "said", digest="1")])
+    (known,) = await store.documents("acme")
+    again = doc("a", "said", digest="2", published=NOW + 60, expires=NOW + 3600)
+    await store.put("acme", [again])
+    await store.put("acme", [again], take="all")
+    for more in ({"readers": ("staff",)}, {"title": "Another"}, {}):
+        await store.put("acme", [doc("a", "said", digest=str(more), **more)])
+    await store.remove("acme", ["a"])
+    changes = await store.changes(first.seq)
+    assert [one.documents for one in changes] == [(), ()] + [(known.id,)] * 4
+    assert [len(one.added) for one in changes] == [1, 1, 1, 1, 1, 0]
+
+
 async def test_what_is_asked_for_one_source_leaves_the_documents_of_others_as_they_are(store):
     await store.put("acme", [doc("a", source="crm"), doc("b", source="handbook")])
     seq, before = await store.seq(), await store.known("acme", ["b"])

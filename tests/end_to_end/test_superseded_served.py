@@ -45,6 +45,14 @@ def events(body: bytes, kind: str) -> list[dict[str, Any]]:
     return [line for line in lines if line.get("type") == kind]
 
 
+async def indexed_again(tidewire: Served) -> None:
+    assert (await tidewire.ask("POST", "/v1/reindex", b'{"everything": true}'))[0] == 202
+    library = tidewire.house.library
+    async with asyncio.timeout(30):
+        while not library.index.seq("default") == await library.store.seq() >= 2:
+            await asyncio.sleep(0.01)
+
+
 @pytest.mark.parametrize("deleted", [False, True])
 async def test_a_change_amid_the_answer_is_told_and_replayed(tmp_path: Path, deleted: bool) -> None:
     slow = Slow()
@@ -57,6 +65,8 @@ async def test_a_change_amid_the_answer_is_told_and_replayed(tmp_path: Path, del
         peer.post("/v1/streams", {"model": "far/m", "input": QUESTION, "stream": "s1"})
         await peer.head()
         await peer.until(b'"citation"')
+        await indexed_again(tidewire)
+        assert len(tidewire.house.library.watch) == 1  # it says what it said, and is followed further
         if deleted:
             assert (await tidewire.ask("DELETE", PATH.partition("?")[0]))[0] == 200
         else:

@@ -129,7 +129,8 @@ class Receipt(msgspec.Struct, frozen=True, gc=False):
 class Change(msgspec.Struct, frozen=True, gc=False):
     """What an index must do to follow the store. seq: without gaps in one store. epoch: the namespace's, after this change.
 
-    added, removed: chunks. vectors: chunks that got a vector of `encoder`. documents: ids of those that were replaced or removed.
+    added, removed: chunks. vectors: chunks that got a vector of `encoder`. documents: ids of those that say something else now, or to other
+    readers, and of those removed: not of one that was only indexed again.
     """
 
     seq: int

@@ -33,9 +33,14 @@ class Writing:
         replaced: list[str] = []
         for document in {d.location: d for d in documents}.values():
             before = await self.db.fetchrow(
-                "SELECT id, public, version, digest, source FROM documents WHERE namespace = $1 AND location = $2",
+                "SELECT id, public, version, digest, source, text = $3 AND title = $4 AND uri = $5 AND readers = $6 AS alike"
+                " FROM documents WHERE namespace = $1 AND location = $2",
                 number,
                 document.location,
+                _kept(document.text),
+                _kept(document.title),
+                _kept(document.uri),
+                json.dumps(document.readers),
             )
             same = before is not None and before["digest"] == document.digest
             foreign = take == "own" and before is not None and before["source"] != document.source
@@ -48,7 +53,7 @@ class Writing:
             kept = await self._vectored(document)
             if before is not None:
                 removed += await self._forget(before["id"])
-                replaced.append(before["public"])
+                replaced += [] if before["alike"] else [before["public"]]
             version = await self._version(number, document.location)
             chunks = await self._insert(number, namespace, document, version, now)
             if take in ("all", "same"):

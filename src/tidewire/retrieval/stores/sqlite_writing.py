@@ -35,8 +35,9 @@ class Writing:
         replaced: list[str] = []
         for document in {d.location: d for d in documents}.values():
             before = self._db.execute(
-                "SELECT id, public, version, digest, source FROM documents WHERE namespace = ? AND location = ?",
-                (number, document.location),
+                "SELECT id, public, version, digest, source, text = ? AND title = ? AND uri = ? AND readers = ? FROM documents"
+                " WHERE namespace = ? AND location = ?",
+                (document.text, document.title, document.uri, json.dumps(document.readers), number, document.location),
             ).fetchone()
             same = before is not None and before[3] == document.digest
             foreign = take == "own" and before is not None and before[4] != document.source
@@ -49,7 +50,7 @@ class Writing:
             kept = self._vectored(document)
             if before is not None:
                 removed += self._forget(before[0])
-                replaced.append(before[1])
+                replaced += [] if before[5] else [before[1]]
             version = self._version(number, document.location)
             chunks = self._insert(number, namespace, document, version, now)
             if take in ("all", "same"):
