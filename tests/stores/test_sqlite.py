@@ -173,7 +173,9 @@ async def test_the_class_disk_asks_sqlite_for_a_sync_at_each_commit(
 # A disk that fails and comes back
 
 
-async def test_a_full_disk_ends_the_streams_it_hit_and_the_log_goes_on_when_there_is_space(log: SqliteLog) -> None:
+async def test_a_full_disk_ends_the_streams_it_hit_and_the_log_goes_on_when_there_is_space(
+    log: SqliteLog, caplog: pytest.LogCaptureFixture
+) -> None:
     errors: list[Exception] = []
     hit = await log.open(meta("hit"), errors.append)
     spared = await log.open(meta("spared"), lambda error: pytest.fail(str(error)))
@@ -193,6 +195,8 @@ async def test_a_full_disk_ends_the_streams_it_hit_and_the_log_goes_on_when_ther
         hit.append(numbered(7, 7))
         with pytest.raises(InternalError):
             await hit.close(meta("hit", ended=1))
+    told = {str(getattr(record, "error", "")) for record in caplog.records if record.message == "a commit failed"}
+    assert any("free or repair the disk" in said for said in told), told  # the server's messages say it, too
     assert not hit.full
     assert len(errors) == 1
     spared.append(numbered(1, 2))

@@ -101,7 +101,7 @@ class Committer:
         failure = None
         if error is not None:
             failure = broken(error)
-            log.error("a commit of %d orders failed: %r", len(orders), error)
+            log.error("a commit failed", extra={"count": len(orders), "error": failure})
         for order in orders:
             try:
                 order.waiter.settle(order, failure or order.error)

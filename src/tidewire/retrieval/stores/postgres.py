@@ -138,7 +138,9 @@ class PostgresStore(Calls):
                     return await ask(db)
             except _FAULT as error:
                 if not (again and isinstance(error, _AWAY)):  # a connection that was cut meanwhile is tried anew once
-                    raise InternalError(f"the documents cannot be read now ({self._said(error)})") from error
+                    raise InternalError(
+                        f"the documents cannot be read now ({self._said(error)})", code="storage_failed"
+                    ) from error
         raise AssertionError("unreachable")
 
     async def write(self, work: Callable[[Any], Awaitable[T]]) -> T:
@@ -175,7 +177,7 @@ class PostgresStore(Calls):
             except asyncio.CancelledError:
                 for job in jobs:
                     job.error = job.error or InternalError(
-                        "the store was closed; it is not known whether this was stored"
+                        "the store was closed; it is not known whether this was stored", code="storage_failed"
                     )
                 raise
             finally:
@@ -202,7 +204,7 @@ class PostgresStore(Calls):
             outcome = "it is not known whether this was stored; to put it again does no harm" if sent else NOTHING
             for job in jobs:
                 job.error = job.error or InternalError(
-                    f"the documents cannot be changed now ({self._said(error)}); {outcome}"
+                    f"the documents cannot be changed now ({self._said(error)}); {outcome}", code="storage_failed"
                 )
 
     async def _one(self, db: Any, job: _Job) -> None:
@@ -214,7 +216,9 @@ class PostgresStore(Calls):
             if db.is_closed():
                 raise
             job.error = (
-                InternalError(f"the documents cannot be changed now ({self._said(error)}); {NOTHING}")
+                InternalError(
+                    f"the documents cannot be changed now ({self._said(error)}); {NOTHING}", code="storage_failed"
+                )
                 if isinstance(error, _FAULT)
                 else error
             )

@@ -117,7 +117,10 @@ class SqliteStore(Calls):
         try:
             return await self._loop.run_in_executor(self._reader, cast("Callable[[Reading], T]", look), self._reading)
         except sqlite3.Error as error:
-            raise InternalError(f"the documents in {self._path.name!r} cannot be read now ({error})") from error
+            raise InternalError(
+                f"the documents in {self._path.name!r} cannot be read now ({error}); free or repair the disk of the data folder",
+                code="storage_failed",
+            ) from error
 
     async def _do(self, work: Callable[[Any], T | Awaitable[T]], *, wake: bool = False) -> T:
         """The result, once it is committed."""
@@ -181,6 +184,8 @@ class SqliteStore(Calls):
 def _told(error: Exception, path: Path) -> Exception:
     if isinstance(error, sqlite3.Error):
         return InternalError(
-            f"the documents in {path.name!r} cannot be changed now ({error}); nothing of this was stored"
+            f"the documents in {path.name!r} cannot be changed now ({error}); nothing of this was stored: free or repair the disk "
+            "of the data folder, then try again",
+            code="storage_failed",
         )
     return error
