@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -26,8 +27,12 @@ COMMAND = [sys.executable, "-m", "tidewire.cli"]
 
 
 @pytest.fixture
-def run(monkeypatch, tmp_path) -> Callable[..., Result]:
-    """Runs one command in an empty folder, without the settings of whoever runs the tests."""
+def run(monkeypatch, tmp_path) -> Iterator[Callable[..., Result]]:
+    """Runs one command in an empty folder, without the settings of whoever runs the tests. What it does to the logging of its process
+    is undone.
+    """
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
     for name in os.environ:
         if name.startswith("TIDEWIRE_"):
             monkeypatch.delenv(name)
@@ -36,7 +41,9 @@ def run(monkeypatch, tmp_path) -> Callable[..., Result]:
     def invoke(*args: str, stdin: str | None = None, **env: str) -> Result:
         return CliRunner(env=env).invoke(main, args, input=stdin, prog_name="tidewire")
 
-    return invoke
+    yield invoke
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.fixture(scope="session")

@@ -45,17 +45,18 @@ pace = 200
 
 
 @contextlib.asynccontextmanager
-async def serving(folder: Path, **environment: str):
-    """The address of `tidewire serve` on a free port, its index filled with this project's own protocol."""
+async def serving(folder: Path, *, filled: bool = False, **environment: str):
+    """The address of `tidewire serve` on a free port. filled: its index, with this project's own protocol."""
     config = folder / "tidewire.toml"
     config.write_text(SETTINGS)
     flags = ["--config", str(config), "--data", str(folder / "data")]
     env = {**os.environ, **environment}
     command = [sys.executable, "-m", "tidewire.cli"]
     pipes = {"stdout": asyncio.subprocess.DEVNULL, "stderr": asyncio.subprocess.PIPE, "env": env}
-    ingest = await asyncio.create_subprocess_exec(*command, "ingest", str(ROOT / "spec"), *flags, **pipes)
-    _, said = await ingest.communicate()
-    assert ingest.returncode == 0, said.decode()
+    if filled:
+        ingest = await asyncio.create_subprocess_exec(*command, "ingest", str(ROOT / "spec"), *flags, **pipes)
+        _, said = await ingest.communicate()
+        assert ingest.returncode == 0, said.decode()
     server = await asyncio.create_subprocess_exec(*command, "serve", "--port", "0", *flags, **pipes)
     try:
         address = ""
@@ -141,7 +142,7 @@ async def far():
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def address(tmp_path_factory, far):
     host = {"TIDEWIRE_PROVIDERS__FAR__BASE_URL": f"{far[0]}/v1", "TIDEWIRE_PROVIDERS__FAR__MODELS": "m"}
-    async with serving(tmp_path_factory.mktemp("console"), **host) as found:
+    async with serving(tmp_path_factory.mktemp("console"), filled=True, **host) as found:
         yield found
 
 
