@@ -171,6 +171,26 @@ async def test_a_server_that_says_nothing_is_not_waited_for(monkeypatch):
     assert not alive(pid)
 
 
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        (program("mcp_scripted.py", "silent"), "it did not answer within 0.5 s"),
+        (Local(["cat"]), "it refused (Method not found); is it an MCP server?"),
+    ],
+)
+async def test_a_program_that_was_given_up_is_said_with_the_reason_and_not_with_its_end(
+    where, said, caplog, monkeypatch
+):
+    monkeypatch.setattr(mcp, "START", 0.5 if "within" in said else 20.0)
+    monkeypatch.setattr(mcp, "FIRST_LOOK", 0.01)
+    server = McpTools("mute", where)
+    await server.start()
+    try:
+        await until(lambda: f"the tool server mute is not running: {said}; starting it again" in caplog.text)
+    finally:
+        await server.close()
+
+
 async def test_a_server_that_ignores_its_end_is_killed_and_its_children_with_it(tmp_path):
     notes = tmp_path / "child"
     async with faulty("stubborn", NOTES=str(notes)) as server:

@@ -292,7 +292,9 @@ class McpTools:
             return error.message
         if isinstance(error, TimeoutError):
             return f"it did not answer within {START:g} s"
-        return str(error) if isinstance(error, Gone | Refused | Unreachable) else type(error).__name__
+        if isinstance(error, Refused):
+            return f"it refused ({error}); is it an MCP server?"
+        return str(error) if isinstance(error, Gone | Unreachable) else type(error).__name__
 
 
 class _Tool:

@@ -60,7 +60,7 @@ class ServerProcess:
         self._nonsense = 0
         self._tasks: list[asyncio.Task[None]] = []
         self.ended = False  # nothing more will come of this process
-        self.why = ""  # it ended, as a clause: "it closed its output, with code 3"
+        self.why = ""  # it ended of itself, as a clause: "it closed its output, with code 3"
 
     async def __aenter__(self) -> tuple[MemoryObjectReceiveStream[_Message], MemoryObjectSendStream[SessionMessage]]:
         try:
@@ -105,7 +105,7 @@ class ServerProcess:
 
     async def _leave(self, process: Process) -> None:
         assert process.stdin is not None
-        self._end("it was told to end")
+        self._end("")  # that we let it go is no reason: whoever did knows why
         with contextlib.suppress(OSError):
             process.stdin.close()
         if not await self._gone(process, LEAVE):
