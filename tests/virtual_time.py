@@ -10,7 +10,9 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
+from functools import partial
 from heapq import heappop, heappush
+from itertools import count
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -50,40 +52,46 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self.complaints: list[dict[str, Any]] = []
         self._ready: deque[Call] = deque()
         self._timers: list[tuple[float, int, Call]] = []  # a heap; numbered: those of one moment keep their order
-        self._numbered = 0
+        self._numbers = count()
         self._running = self._closed = False
+        # Asked for with every wait, so not in Python.
+        self.create_future = partial(asyncio.Future, loop=self)  # type: ignore[method-assign]
+        self.create_task = partial(asyncio.Task, loop=self)  # type: ignore[method-assign,assignment]
+
+    get_debug = staticmethod(bool)  # False; it too
 
     def live(self, work: Coroutine[Any, Any, T]) -> T:
         """What it comes to; the loop is closed then. Raises Hang where it would wait forever."""
         asyncio._set_running_loop(self)
         self._running = True
         try:
-            task = self.create_task(work)
-            while not task.done():
-                self._turn()
+            task: asyncio.Task[T] = asyncio.Task(work, loop=self)
+            self._turn_until(task)
         finally:
             self._running = False
             asyncio._set_running_loop(None)
             self.close()
         return task.result()
 
-    def _turn(self) -> None:
-        ready, timers = self._ready, self._timers
-        if not ready:
-            while timers and timers[0][2].callback is None:
-                heappop(timers)
-            if not timers:
-                raise Hang(f"after {self.now} seconds")
-            self.now = max(self.now, timers[0][0])
-        while timers and timers[0][0] <= self.now:
-            ready.append(heappop(timers)[2])
-        for _ in range(len(ready)):  # what they add has its turn after this one
-            call = ready.popleft()
-            if call.callback is not None:
-                try:
-                    call.context.run(call.callback, *call.args)
-                except Exception as error:  # a callback's; a task keeps its own
-                    self.call_exception_handler({"message": "a callback failed", "exception": error})
+    def _turn_until(self, task: asyncio.Task[Any]) -> None:
+        ready, timers, over = self._ready, self._timers, task.done
+        while not over():
+            if not ready:
+                while timers and timers[0][2].callback is None:
+                    heappop(timers)
+                if not timers:
+                    raise Hang(f"after {self.now} seconds")
+                if timers[0][0] > self.now:
+                    self.now = timers[0][0]
+            while timers and timers[0][0] <= self.now:
+                ready.append(heappop(timers)[2])
+            for _ in range(len(ready)):  # what they add has its turn after this one
+                call = ready.popleft()
+                if call.callback is not None:
+                    try:
+                        call.context.run(call.callback, *call.args)
+                    except Exception as error:  # a callback's; a task keeps its own
+                        self.call_exception_handler({"message": "a callback failed", "exception": error})
 
     def time(self) -> float:
         return self.now
@@ -95,23 +103,17 @@ class VirtualLoop(asyncio.AbstractEventLoop):
 
     def call_at(self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> Any:
         call = Call(callback, args, context, when)
-        self._numbered += 1
-        heappush(self._timers, (when, self._numbered, call))
+        heappush(self._timers, (when, next(self._numbers), call))
         return call
 
     def call_later(self, delay: float, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> Any:
-        return self.call_at(self.now + delay, callback, *args, context=context)
-
-    def create_future(self) -> asyncio.Future[Any]:
-        return asyncio.Future(loop=self)
-
-    def create_task(self, work: Any, *, name: str | None = None, context: Context | None = None) -> Any:
-        return asyncio.Task(work, loop=self, name=name, context=context)
+        when = self.now + delay
+        call = Call(callback, args, context, when)
+        heappush(self._timers, (when, next(self._numbers), call))
+        return call
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         self.complaints.append(context)
-
-    get_debug = staticmethod(bool)  # it is not; asked with every future, so not in Python
 
     def is_running(self) -> bool:
         return self._running
@@ -123,3 +125,4 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self._ready.clear()
         self._timers.clear()
         self._closed = True
+        del self.create_future, self.create_task  # they hold this

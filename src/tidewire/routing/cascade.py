@@ -110,6 +110,7 @@ class _Answering:
             result = await self._run()
         finally:
             await self._dismiss()
+            self._draft.forget()
         self._cascade.meter.cascaded(self._cascade.name, result)
 
     async def _run(self) -> str:

@@ -86,6 +86,10 @@ class Draft:
         if events := [*before, *held, *told, *end]:
             self._sink.feed(events)
 
+    def forget(self) -> None:
+        """Nobody is told any more: who would be holds this, and both would stay until the collector looks."""
+        self._grown = _nobody
+
     def _grow(self, text: str) -> None:
         self._pieces.append(text)
         self._size += len(text)
@@ -113,3 +117,6 @@ class Draft:
 
     async def room(self) -> None:
         await self._sink.room()
+
+
+def _nobody(size: int) -> None: ...

@@ -6,6 +6,7 @@ Peak EWMA as Finagle's load balancer keeps it: a slow answer counts at once, a q
 from __future__ import annotations
 
 import bisect
+import itertools
 import math
 from typing import Final
 
@@ -48,12 +49,8 @@ class Times:
         """Seconds; None where too little is known of late."""
         if self.weight(now) < 0.5:
             return None
-        left = q * self._total
-        for bound, count in zip(BOUNDS, self._counts, strict=False):
-            left -= count
-            if left <= 0:
-                return bound
-        return BOUNDS[-1]
+        at = bisect.bisect_left(list(itertools.accumulate(self._counts)), q * self._total)
+        return BOUNDS[min(at, len(BOUNDS) - 1)]
 
 
 class Health:

@@ -97,6 +97,7 @@ async def race(first: Ask, second: Ask, sink: Sink, *, moments: Sequence[Moment]
         await running.run(first, second, sorted(moments, key=lambda moment: moment[0]))
     finally:
         await running.stop()
+        running.forget()
 
 
 class _Race:
@@ -163,6 +164,10 @@ class _Race:
             if not task.cancelling():  # a second cancel would cut short how the loser lets go
                 task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def forget(self) -> None:
+        """The two hold each other: they would stay until the collector looks."""
+        self._lanes.clear()
 
     def _enter(self, ask: Ask, *, hedge: bool) -> _Lane:
         lane = _Lane(self, hedge=hedge, late=(self._loop.time() - self._began) * 1000)

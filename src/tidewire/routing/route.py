@@ -65,7 +65,11 @@ class Route:
         self.limit = limit
 
     async def answer(self, request: Request, sink: Sink) -> None:
-        await _Answering(self, request, sink).run()
+        answering = _Answering(self, request, sink)
+        try:
+            await answering.run()
+        finally:
+            answering.forget()
 
     async def models(self) -> Sequence[ModelInfo]:
         names = ", ".join(c.model for c in self.plan.candidates)
@@ -111,7 +115,7 @@ class _Answering:
         self._errors: dict[str, TidewireError] = {}  # by candidate, its last one
         self._last: TidewireError | None = None
         self._unsaid: BadRequest | None = None  # what a host's protocol has no words for
-        self._cut: TidewireError  # by which words broke off last
+        self._cut: TidewireError | None = None  # by which words broke off last
         self._left: list[Candidate] = []
         self._failed: list[Candidate] = []
 
@@ -129,7 +133,13 @@ class _Answering:
                 await asyncio.sleep(pause)
             if await self._tried(candidate, reason):
                 return
-        await self._give_up(able)
+        if not await self._degraded():
+            raise self._refusal(able)
+
+    def forget(self) -> None:
+        """Errors know by their tracebacks who kept them: all of it would stay until the collector looks."""
+        self._errors.clear()
+        self._last = self._unsaid = self._cut = None
 
     def _next(self) -> tuple[Candidate, Reason, float] | None:
         """Whom to ask now, why, and after how many seconds: others before the same again."""
@@ -201,8 +211,9 @@ class _Answering:
         except TidewireError as error:
             self._tries += self._sink.n > before or not isinstance(error, BadRequest)
             if error.begun:
-                await self._go_on(candidate, error)
-                return True
+                if await self._go_on(candidate, error):
+                    return True
+                raise
             if isinstance(error, BadRequest) and error.kind == "unsupported_value" and self._sink.n == before:
                 self._unsaid = error  # no host was asked: what this one's protocol cannot say, another's may
                 return False
@@ -210,24 +221,22 @@ class _Answering:
             return False
         return True
 
-    async def _go_on(self, candidate: Candidate, error: TidewireError) -> None:
-        """Candidates say the rest of an answer that broke off: others first. Raises `error` where none can."""
+    async def _go_on(self, candidate: Candidate, error: TidewireError) -> bool:
+        """Candidates say the rest of an answer that broke off: others first. False where none can."""
         route, unbroken = self._route, self._unbroken
         if unbroken is None:
-            raise error
+            return False
         others = [*self._left, candidate]
-        self._cut = error
         unbroken.cut()
         self._due.lift()
         for _ in range(route.plan.continuations):
             whom = next((c for c in others if route.healths[c.model].breaker.allows(self._now())), None)
-            if whom is None or not unbroken.may_go_on(self._cut) or not self._in_time(whom, 0.0):
+            if whom is None or not unbroken.may_go_on(self._cut or error) or not self._in_time(whom, 0.0):
                 break
             others = [*(c for c in others if c is not whom), whom]
             if await self._said_by(whom, unbroken):
-                return
-        if not unbroken.give_up():
-            raise error
+                return True
+        return unbroken.give_up()
 
     async def _said_by(self, whom: Candidate, unbroken: Unbroken) -> bool:
         """Whether this candidate has said the rest. One that takes no prefill, though its host should, is told to go on instead."""
@@ -335,33 +344,34 @@ class _Answering:
         if candidate not in self._failed:
             self._failed.append(candidate)
 
-    async def _give_up(self, able: Sequence[Candidate]) -> None:
-        """No candidate answered: the model for such a time does, or the error says what was tried."""
+    async def _degraded(self) -> bool:
+        """No candidate answered: whether the model for such a time has."""
+        last, degrade = self._last, self._route.plan.degrade
+        if (last is None and self._unsaid is not None) or (last is not None and blames_request(last)):
+            return False
+        if not degrade or self._deadline <= self._now():
+            return False
+        self._due.lift()
+        message = f"no model of {self._route.name} can answer now; {degrade} does instead"
+        self._sink.feed([Notice(code=DEGRADED, message=message)])
+        return await self._tried(Candidate(model=degrade), "fallback")
+
+    def _refusal(self, able: Sequence[Candidate]) -> TidewireError:
+        """Why there is no answer, and what was tried."""
         last = self._last
         if last is None and self._unsaid is not None:
-            raise self._unsaid
+            return self._unsaid
         if last is not None and blames_request(last):
-            raise last
-        degrade = self._route.plan.degrade
-        if degrade and self._deadline > self._now():
-            self._due.lift()
-            self._sink.feed(
-                [
-                    Notice(
-                        code=DEGRADED, message=f"no model of {self._route.name} can answer now; {degrade} does instead"
-                    )
-                ]
-            )
-            if await self._tried(Candidate(model=degrade), "fallback"):
-                return
-            last = self._last
+            return last
         if last is not None:
             tries = f"{self._tries} {'try' if self._tries == 1 else 'tries'}"
             models = f"{len(self._failed)} model{'s' * (len(self._failed) != 1)}"
-            raise told(last, f"the route {self._route.name!r} gave up after {tries} at {models}")
+            return told(last, f"the route {self._route.name!r} gave up after {tries} at {models}")
         now = self._now()
         if now >= self._deadline:
-            raise TimedOut("the time limit was over before a model could be asked; raise time_limit", code="time_limit")
+            return TimedOut(
+                "the time limit was over before a model could be asked; raise time_limit", code="time_limit"
+            )
         wait = min((self._route.healths[c.model].breaker.wait(now) for c in able), default=0.0)
         error = UpstreamError(
             f"no model of the route {self._route.name!r} is asked now, since they failed of late; try again in {wait:.0f} s",
@@ -369,4 +379,4 @@ class _Answering:
             retry_after=max(1.0, round(wait, 1)),
         )
         error.status = 503
-        raise error
+        return error

@@ -55,46 +55,16 @@ class Numbered:
         await self._sink.room()
 
 
-class Waiting:
-    """Passes on what it hears, and says once, by `spoke`, that content has come. begun: it has. finish: the end was heard."""
-
-    __slots__ = ("_sink", "_spoke", "begun", "finish")
-
-    def __init__(self, sink: Sink, spoke: Callable[[], None]) -> None:
-        self._sink = sink
-        self._spoke = spoke
-        self.begun = False
-        self.finish = False
-
-    def feed(self, events: Sequence[Event]) -> None:
-        self._sink.feed(events)
-        if self.begun and len(events) == 1 and type(events[0]) is Delta:
-            return
-        before = self.begun
-        for event in events:
-            if isinstance(event, Delta | PartStarted | Blob):
-                self.begun = True
-            elif isinstance(event, Finish):
-                self.finish = True
-        if self.begun and not before:
-            self._spoke()
-
-    @property
-    def full(self) -> bool:
-        return self._sink.full
-
-    async def room(self) -> None:
-        await self._sink.room()
-
-
 class Try:
-    """heard: what came of it. model: the candidate's name in the route."""
+    """The sink of its provider: passes on what it hears, and notes when content comes. model: the candidate's name in the route."""
 
     def __init__(
         self, route: str, plan: Plan, model: str, *, health: Health, meter: RouteMeter, clock: Callable[[], float]
     ) -> None:
         self.model = model
-        self.heard: Waiting | None = None
+        self._sink: Sink
+        self._begun = False  # content has come
+        self._finish = False  # the end was heard
         self._route = route
         self._plan = plan
         self._health = health
@@ -112,30 +82,30 @@ class Try:
         self._began = self._clock()
         self._probe = health.breaker.begin(self._began)
         self._meter.tried(self._route, self.model)
-        heard = self.heard = Waiting(sink, self._spoke)
+        self._sink = sink
         health.in_flight += 1
         health.tries += 1
         try:
             try:
                 async with asyncio.timeout(patience[0]) as self._timer:
-                    await provider.answer(request, heard)
+                    await provider.answer(request, self)
             except TimeoutError:
                 seconds, code = patience
                 raise TimedOut(
                     f"{self.model} had said nothing {LATE[code].format(seconds=seconds)}", code=code
                 ) from None
-            if not heard.finish:
+            if not self._finish:
                 raise UpstreamError(f"{self.model} ended its answer without saying why", code="upstream_unfinished")
-            if not heard.begun:
+            if not self._begun:
                 self._spoke()  # an answer without a word is one
         except TidewireError as error:
-            if heard.finish:
+            if self._finish:
                 return  # it was whole before this
-            error.begun = error.begun or heard.begun
+            error.begun = error.begun or self._begun
             self._failed(error)
             raise
         except asyncio.CancelledError:
-            if not heard.begun:
+            if not self._begun:
                 health.late(self._clock() - self._began, self._clock())
             raise
         except Exception:
@@ -145,6 +115,27 @@ class Try:
             health.in_flight -= 1
             health.breaker.dropped(probe=self._probe)
             self._meter.breaker(self.model, health.breaker.state(self._clock()))
+            self._timer = None  # it holds the task, and that the error, and that this
+
+    def feed(self, events: Sequence[Event]) -> None:
+        self._sink.feed(events)
+        if self._begun and len(events) == 1 and type(events[0]) is Delta:
+            return
+        before = self._begun
+        for event in events:
+            if isinstance(event, Delta | PartStarted | Blob):
+                self._begun = True
+            elif isinstance(event, Finish):
+                self._finish = True
+        if self._begun and not before:
+            self._spoke()
+
+    @property
+    def full(self) -> bool:
+        return self._sink.full
+
+    async def room(self) -> None:
+        await self._sink.room()
 
     def _spoke(self) -> None:
         if self._timer is not None and not self._timer.expired():
