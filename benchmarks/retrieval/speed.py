@@ -96,6 +96,13 @@ class Writer:
             due += 1 / PER_SECOND
 
 
+async def nothing(seconds: float, report: Report) -> None:
+    """What the machine alone does to a timer: nothing of ours is at work."""
+    ticker = Ticker()
+    await asyncio.sleep(seconds)
+    report.held("nothing at work: the event loop was held for at most", ticker, bar=5, judged=False)
+
+
 async def alone(search: Search, asked: Sequence[str], report: Report) -> None:
     ticker = Ticker()
     took, parts = [], dict[str, list[float]]()
@@ -172,6 +179,7 @@ async def in_process(work: Path, most: int, queries: int, seconds: float, report
             print("reading and cutting files of this machine; once", flush=True)
             await corpus.fill(parts.store, parts.encoder.name, parts.encoder.dimensions, most, time.time())
     runtime.settle()
+    await nothing(seconds, report)
     async with opened(work, vectors=False) as parts:
         count, cut, _ = await parts.store.count(SPACE)
         report.add("documents", count, "")

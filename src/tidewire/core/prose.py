@@ -36,10 +36,15 @@ STOPWORDS: Final = frozenset(
 
 _WORD: Final = re.compile(r"[^\W_]+")
 _CJK: Final = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff]")
-# The second half: the full stops of Chinese and Japanese, behind which there is no space.
-_JOINT: Final = re.compile("[a-z][A-Z]")  # looked for first: eight times as fast, and most texts have none
 _CAMEL: Final = re.compile(r"\b[A-Za-z]*[a-z][A-Z][A-Za-z]*\b")
+_JOINT: Final = b"aA"
+# What each character of an ASCII text is: a small letter, a capital, another character of words, or none.
+_SHAPE: Final = bytes(
+    ord("a" if c.islower() else "A" if c.isupper() else "_" if c.isalnum() or c == "_" else " ")
+    for c in map(chr, range(256))
+)
 _HUMP: Final = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+# The second half: the full stops of Chinese and Japanese, behind which there is no space.
 _END: Final = re.compile("[.!?\u2026]+[\"'\u201d\u2019)\\]*_`]*(?=\\s)|[\u3002\uff01\uff1f]+[\u300d\u300f\u201d]*")
 _ABBREVIATION: Final = re.compile(
     r"(?:\b(?:e\.g|i\.e|etc|cf|vs|approx|resp|incl|no|fig|sec|vol|pp?|al|dr|mr|mrs|ms|prof|st|jr|sr|inc|ltd|co)|(?:^|\s)\w)\.$",
@@ -66,9 +71,22 @@ def spaced(text: str) -> str:
 
 def parts(text: str) -> str:
     """The parts of the joined names in a text: "create Server" of createServer. Empty where there is none."""
-    if _JOINT.search(text) is None:
-        return ""
-    return " ".join(_HUMP.sub(" ", name) for name in dict.fromkeys(_CAMEL.findall(text)))
+    names = _joined(text) if text.isascii() else _CAMEL.findall(text)
+    return " ".join(_HUMP.sub(" ", name) for name in dict.fromkeys(names))
+
+
+def _joined(text: str) -> list[str]:
+    """What _CAMEL finds in an ASCII text, in a tenth of the time: searches of bytes pass over all that is joined nowhere."""
+    shape = text.encode().translate(_SHAPE)
+    names: list[str] = []
+    at = shape.find(_JOINT)
+    while at >= 0:
+        begin, end = shape.rfind(b" ", 0, at) + 1, shape.find(b" ", at)
+        end = end if end >= 0 else len(shape)
+        if shape.find(b"_", begin, end) < 0:
+            names.append(text[begin:end])
+        at = shape.find(_JOINT, end)
+    return names
 
 
 def words(text: str) -> list[str]:
