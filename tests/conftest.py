@@ -1,5 +1,6 @@
 """Here so that every test finds tests/strategies.py and its neighbours; the one setting that all property tests share; our marks."""
 
+import gc
 import os
 
 from hypothesis import settings
@@ -13,6 +14,14 @@ settings.load_profile("tidewire")
 
 
 def pytest_configure(config):
+    gc.disable()  # what is made until all tests are collected stays
     config.addinivalue_line(
         "markers", "promise(name): shows a promise of spec/PROTOCOL.md, section 2, by its name (P1 to P8)"
     )
+
+
+def pytest_collection_finish(session):
+    """The garbage collector does not look again and again at seven thousand tests: that was a third of the time they took."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
