@@ -134,6 +134,35 @@ async def test_in_every_other_dialect_the_setting_decides(tmp_path, path):
             assert other not in body
 
 
+PRICED = {"draft": Member(model="small/m", price_in=1, price_out=2)}
+
+
+@pytest.mark.parametrize("path", ["/agui", "/api/chat", "/v1/responses", "/v1/messages"])
+async def test_what_an_answer_cost_is_at_the_end_of_its_stream_whoever_asked(tmp_path, path):
+    for without, roles in (("draft", {"draft"}), ("wait", {"draft", "refine"})):
+        async with (
+            Upstream(says(*DRAFT)) as small,
+            Upstream(says(*BETTER)) as big,
+            behind(tmp_path / without, small, big, without_edits=without, **PRICED) as served,
+        ):
+            _, headers, _ = await served.ask("POST", path, ELSEWHERE[path])
+            closed = await closing(served, headers["x-tidewire-stream"])
+            paid = bills((await served.ask("GET", "/metrics"))[2].decode())
+        assert set(paid) == roles
+        assert closed["cost"] == pytest.approx(sum(paid.values()))
+
+
+async def closing(served, stream):
+    _, _, body = await served.ask("GET", f"/v1/streams/{stream}/events?as=ndjson")
+    return json.loads(body.splitlines()[-1])
+
+
+def bills(metrics):
+    """USD by role."""
+    lines = [line for line in metrics.splitlines() if line.startswith("tidewire_cascade_usd_total")]
+    return {line.partition('role="')[2].partition('"')[0]: float(line.rpartition(" ")[2]) for line in lines}
+
+
 async def test_a_native_client_may_say_that_it_cannot_take_back_text(tmp_path):
     async with Upstream(says(*DRAFT)) as small, Upstream(says(*BETTER)) as big, behind(tmp_path, small, big) as served:
         for more, headers in (({"edits": False}, {}), ({}, {"accept": "text/plain"})):
@@ -168,6 +197,10 @@ async def test_a_stop_in_the_middle_of_it_closes_the_stronger_model(tmp_path):
         answer = json.loads(body)
         assert answer["status"] == "cancelled"
         assert answer["text"] == "Rome is old. I know of its river, the Tiber. It has hills."
+        closed = await closing(served, "s2")  # the stronger model's beginning is paid for
+        paid = bills((await served.ask("GET", "/metrics"))[2].decode())
+        assert set(paid) == {"refine"}
+        assert (closed["cost"], answer["usage"]["cost"]) == pytest.approx((paid["refine"], paid["refine"]))
 
 
 async def test_a_bettered_answer_is_given_again_with_its_edits(tmp_path):

@@ -51,6 +51,22 @@ async def answer(script, request=None, *, log=None, **more):
     return entries
 
 
+@in_virtual_time
+async def test_what_is_told_of_tokens_while_an_answer_is_stopped_is_in_its_end():
+    async def script(request, sink):
+        try:
+            await silence(request, sink)
+        finally:
+            sink.feed([Usage(counted_by="host", input=7, output=3, cost=0.5), Delta(part=0, text="late")])
+
+    entries = await answer(script, question(time_limit=10.0))
+    assert text_of(entries) == "one "
+    [usage] = [e.event for e in entries if isinstance(e.event, Usage)]
+    end = closed(entries)
+    assert (end.status, end.input_tokens, end.output_tokens, end.cost) == ("incomplete", 7, 3, 0.5)
+    assert (usage.input, usage.cost) == (7, 0.5)
+
+
 # Limits
 
 

@@ -213,7 +213,7 @@ class Flight:
             if type(event) is Delta:
                 out.append(Delta(part=event.part, text=event.text))
             elif isinstance(event, Usage) and not pays:
-                out.append(msgspec.structs.replace(event, reused="shared"))
+                out.append(msgspec.structs.replace(event, reused="shared", cost=None))
             elif isinstance(event, Finish):
                 if self._usage is None and not pays:
                     out.append(Usage(counted_by="server", output=self._tokens, reused="shared"))

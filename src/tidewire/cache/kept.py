@@ -195,7 +195,7 @@ async def replay(answer: Answer, sink: Sink, *, pace: Pace, age: float) -> None:
                     await _until(began + tokens / pace, sink, waiting)
                 tokens += 1
             elif isinstance(event, Usage):
-                event.reused = "cache"
+                event.reused, event.cost = "cache", None
                 told = True
             elif isinstance(event, Citation) and event.age is not None:
                 event.age = round(event.age + age, 3)

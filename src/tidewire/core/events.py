@@ -250,6 +250,7 @@ class Usage(Event, tag="usage"):
     counted_by: "host" is the host's own figure; "server" is what passed by here, one a delta. input: all of the prompt, cached or
     not. cached: of these, read from the host's cache; cache_write: of these, written to it. reasoning: of output, thinking.
     reused: no host was paid for these tokens: the answer came from the cache, or is shared with an equal request under way.
+    cost: USD for all of them, where the settings say prices: of a cascade's models.
     """
 
     counted_by: Literal["host", "server"]
@@ -259,6 +260,7 @@ class Usage(Event, tag="usage"):
     reasoning: int | None = None
     cache_write: int | None = None
     reused: Reused | None = None
+    cost: float | None = None
 
 
 class Notice(Event, tag="notice"):
@@ -285,7 +287,7 @@ class Timing(Event, tag="timing"):
 
 
 class Closed(Event, tag="closed"):
-    """Always the last event, exactly once. usage and spans sum up the stream; ttft in milliseconds. reused: as `Usage` says.
+    """Always the last event, exactly once. usage and spans sum up the stream; ttft in milliseconds. reused, cost: as `Usage` says.
 
     rested: None where no documents were searched.
     """
@@ -299,6 +301,7 @@ class Closed(Event, tag="closed"):
     reasoning_tokens: int | None = None
     cache_write_tokens: int | None = None
     reused: Reused | None = None
+    cost: float | None = None
     ttft: float | None = None
     tokens_per_second: float | None = None
     spans: list[Span] = []

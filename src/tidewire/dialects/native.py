@@ -286,6 +286,8 @@ class Document:
         if closed is not None:
             out["reason"] = closed.reason
             out["usage"] = {"input": closed.input_tokens, "output": closed.output_tokens}
+            if closed.cost is not None:
+                out["usage"]["cost"] = closed.cost
             out["ttft"] = closed.ttft
             if closed.rested is not None:
                 out["rested"] = msgspec.to_builtins(closed.rested)

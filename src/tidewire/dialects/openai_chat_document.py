@@ -173,6 +173,7 @@ def logprobs(content: list[dict[str, Any]] | None, refusal: list[dict[str, Any]]
 
 
 def usage_object(event: ev.Closed) -> dict[str, Any]:
+    """cost: USD, as OpenRouter has it; OpenAI says none."""
     prompt, completion = event.input_tokens or 0, event.output_tokens or 0
     usage: dict[str, Any] = {
         "prompt_tokens": prompt,
@@ -183,6 +184,8 @@ def usage_object(event: ev.Closed) -> dict[str, Any]:
         usage["prompt_tokens_details"] = {"cached_tokens": event.cached_tokens}
     if event.reasoning_tokens is not None:
         usage["completion_tokens_details"] = {"reasoning_tokens": event.reasoning_tokens}
+    if event.cost is not None:
+        usage["cost"] = event.cost
     return usage
 
 

@@ -373,6 +373,7 @@ def summary(closed: ev.Closed, usage: ev.Usage | None) -> dict[str, Any]:
         "totalTokens": used + made if used is not None and made is not None else None,
         "cachedInputTokens": usage.cached if usage else None,
         "reasoningTokens": usage.reasoning if usage else None,
+        "cost": closed.cost,
     }
     out: dict[str, Any] = {"status": closed.status, "reason": closed.reason}
     if closed.error is not None:  # what the error chunk has no field for

@@ -66,6 +66,7 @@ class Sums:
 
     def __init__(self) -> None:
         self.usage: Usage | None = None
+        self._late = False
         self._searched = False
         self._ms = 0.0
         self._given: dict[int, bool] = {}  # by chunk: whether it was cited
@@ -84,6 +85,18 @@ class Sums:
                 self._given.setdefault(source.chunk, False)
         elif isinstance(event, Superseded):
             self._old.update(event.chunks)
+
+    def late(self, events: Sequence[Event]) -> None:
+        """Told after the answer was stopped: what it had used by then is paid for all the same."""
+        for event in events:
+            if isinstance(event, Usage):
+                self.usage, self._late = event, True
+
+    def unsaid(self, tokens: int) -> Usage | None:
+        """The usage that no reader has been told of yet. tokens: of the output, as they passed, where nobody has said any."""
+        if self.usage is None:
+            self.usage, self._late = Usage(counted_by="server", output=tokens), True
+        return self.usage if self._late else None
 
     def rested(self) -> Rested | None:
         if not self._searched:
@@ -119,6 +132,7 @@ def closing(
         reasoning_tokens=usage.reasoning,
         cache_write_tokens=usage.cache_write,
         reused=usage.reused,
+        cost=usage.cost,
         ttft=None if first is None else _ms(first),
         tokens_per_second=round((tokens - 1) / seconds, 1) if seconds > 0 and tokens > 1 else None,
         spans=_waterfall(spans, first, latest),

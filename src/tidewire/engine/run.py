@@ -259,9 +259,8 @@ class Run:
 
     def _last_words(self, reason: Reason) -> list[Event]:
         out: list[Event] = [ev.PartEnded(part=part) for part in self._parts]
-        if self._sums.usage is None:
-            self._sums.usage = ev.Usage(counted_by="server", output=self._tokens)
-            out.append(self._sums.usage)
+        if (unsaid := self._sums.unsaid(self._tokens)) is not None:
+            out.append(unsaid)
         closed = closing(
             reason,
             self._error,
@@ -282,6 +281,7 @@ class Run:
 
     def feed(self, events: Sequence[Event]) -> None:
         if self._why is not None:
+            self._sums.late(events)
             return
         try:
             if self._stages:

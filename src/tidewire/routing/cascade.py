@@ -14,20 +14,21 @@ from typing import Final
 import msgspec
 
 from tidewire.core.errors import TidewireError
-from tidewire.core.events import Event, Notice, Progress, Span, Timing, Usage
+from tidewire.core.events import Notice, Progress, Span, Timing
 from tidewire.core.meter import CascadeMeter
 from tidewire.core.ports import ModelInfo, Provider, Sink
 from tidewire.core.request import Message, Request, Text
 from tidewire.core.tokens import of_text
 from tidewire.routing import judge
 from tidewire.routing.cascade_plan import CascadePlan, Member
+from tidewire.routing.costs import Alone, Costs, Role
 from tidewire.routing.drafting import Draft
 from tidewire.routing.due import deadline
 from tidewire.routing.hedge import Hedges
 from tidewire.routing.judge import Verdict, asks_json
 from tidewire.routing.refining import Better, Heard, Other
 from tidewire.routing.table import needs
-from tidewire.routing.tally import added
+from tidewire.routing.tally import Tally
 from tidewire.routing.trying import Numbered
 
 Find = Callable[[str], Awaitable[tuple[Provider, str]]]
@@ -65,11 +66,20 @@ class Cascade:
     async def answer(self, request: Request, sink: Sink) -> None:
         edits = editable(request)
         if request.n > 1 or (not edits and self.plan.without_edits == "draft"):
-            self.meter.cascaded(self.name, "draft_only")
-            provider, name = await self.find(self.plan.draft.model)
-            await provider.answer(msgspec.structs.replace(request, model=name), sink)
+            await self._draft_only(request, sink)
             return
         await _Answering(self, request, sink, edits=edits).run()
+
+    async def _draft_only(self, request: Request, sink: Sink) -> None:
+        self.meter.cascaded(self.name, "draft_only")
+        costs, tally = Costs(self.name, self.meter), Tally()
+        costs.begin("draft", self.plan.draft, request, tally)
+        try:
+            provider, name = await self.find(self.plan.draft.model)
+            await provider.answer(msgspec.structs.replace(request, model=name), Alone(sink, costs, tally))
+        finally:
+            if costs.settle():
+                sink.feed(costs.told())
 
     async def models(self) -> Sequence[ModelInfo]:
         note = f"{self.plan.draft.model}, bettered by {self.plan.refine.model}"
@@ -101,15 +111,18 @@ class _Answering:
         self._draft = Draft(self._sink, hold=not edits, grown=self._grown)
         self._judging: asyncio.Task[bool | None] | None = None
         self._judged = Heard()
-        self._usage: Usage | None = None  # of all that was asked beside the draft
-        self._cost = 0.0
+        self._costs = Costs(cascade.name, cascade.meter)
 
     async def run(self) -> None:
         self._cascade.share.request()
         try:
             result = await self._run()
         finally:
-            await self._dismiss()
+            try:
+                await self._dismiss()
+            finally:
+                if self._costs.settle():
+                    self._sink.feed(self._costs.told())
             self._draft.forget()
         self._cascade.meter.cascaded(self._cascade.name, result)
 
@@ -119,19 +132,19 @@ class _Answering:
         if not self._edits:
             self._sink.feed([Progress(stage="drafting")])
         try:
-            await self._ask(self._plan.draft, self._request, draft)
+            await self._ask("draft", self._plan.draft, self._request, draft)
         except TidewireError:
             draft.release()
             raise
-        self._pay("draft", self._plan.draft, draft.tally.usage)
+        self._costs.book("draft")
         verdict = await self._verdict() if draft.complete else None
         await self._dismiss()
-        self._book(self._judged, "judge", self._plan.judge)
+        self._costs.book("judge")
         if verdict is None or not verdict.refine:
-            draft.release(self._total())
+            draft.release(self._costs.told())
             return "unfit" if verdict is None else "kept"
         if (why := self._barred()) is not None:
-            draft.release(self._total())
+            draft.release(self._costs.told())
             return why
         return await (self._edit(verdict.why) if self._edits else self._replace(verdict.why))
 
@@ -160,7 +173,7 @@ class _Answering:
         try:
             async with asyncio.timeout(min(self._plan.judge_s, max(0.0, self._deadline - self._now()))):
                 asked = judge.put(self._request, self._draft.text, whole=whole)
-                await self._ask(self._plan.judge, asked, self._judged)
+                await self._ask("judge", self._plan.judge, asked, self._judged)
         except (TidewireError, TimeoutError):
             return None
         return judge.read(self._judged.text)
@@ -194,17 +207,17 @@ class _Answering:
         problem = ""
         try:
             async with asyncio.timeout(self._left()):
-                await self._ask(self._plan.refine, self._better(), better)
+                await self._ask("refine", self._plan.refine, self._better(), better)
             problem = better.problem or self._too_long(better)
         except TimeoutError:
             problem = "it took too long"
         except TidewireError as error:
             problem = error.message
-        self._book(better, "refine", self._plan.refine)
+        self._costs.book("refine")
         changes = better.back() if problem else better.end()
         span = Span("refinement", round((began - self._began) * 1000, 3), round((self._now() - began) * 1000, 3))
         told = self._failed(problem) if problem else Progress(stage="refining", detail=self._refined(better.changes))
-        draft.release(Timing(span=span), told, self._total(), before=changes)
+        draft.release(Timing(span=span), told, self._costs.told(), before=changes)
         if problem:
             return "failed"
         return "refined" if better.changes else "unchanged"
@@ -214,27 +227,26 @@ class _Answering:
         draft = self._draft
         self._sink.reason = "refinement"
         self._sink.feed([Progress(stage="refining", detail=why)])
-        other = Other(self._sink, late=(self._now() - self._began) * 1000, before=self._all())
+        other = Other(self._sink, late=(self._now() - self._began) * 1000, before=self._costs.total)
         problem = ""
         try:
             async with asyncio.timeout(self._left()) as limit:
                 other.begins = lambda: _unbound(limit)
-                await self._ask(self._plan.refine, self._better(), other)
+                await self._ask("refine", self._plan.refine, self._better(), other)
         except TimeoutError:
             problem = "it took too long"
         except TidewireError as error:
             if other.begun:
-                self._book(other, "refine", self._plan.refine)
                 self._cascade.meter.cascaded(self._cascade.name, "failed")
                 raise
             problem = error.message
-        self._book(other, "refine", self._plan.refine)
+        self._costs.book("refine")
         if not problem and not other.begun:
             problem = "it said nothing"
         if problem:
-            draft.release(self._failed(problem), self._total())
+            draft.release(self._failed(problem), self._costs.told())
             return "failed"
-        self._sink.feed([*self._total(), *([other.finish] if other.finish is not None else [])])
+        self._sink.feed([*self._costs.told(), *([other.finish] if other.finish is not None else [])])
         return "refined"
 
     def _better(self) -> Request:
@@ -265,37 +277,14 @@ class _Answering:
 
     def _refined(self, changes: int) -> str:
         """What came of it, for people."""
-        cost = f", for {self._cost:.6f} USD in all" if self._cost else ""
+        cost = f", for {self._costs.usd:.6f} USD in all" if self._costs.usd else ""
         places = f"in {changes} place{'s' * (changes > 1)}" if changes else "nowhere"
         return f"{self._plan.refine.model} changed the answer {places}{cost}"
 
-    # What is asked, and what it costs
-
-    async def _ask(self, member: Member, request: Request, sink: Sink) -> None:
+    async def _ask(self, role: Role, member: Member, request: Request, heard: Draft | Heard) -> None:
+        self._costs.begin(role, member, request, heard.tally)
         provider, name = await self._cascade.find(member.model)
-        await provider.answer(msgspec.structs.replace(request, model=name), sink)
-
-    def _book(self, heard: Heard, role: str, member: Member) -> None:
-        """What was asked beside the draft is paid for too, however it ended."""
-        if heard.asked:
-            self._pay(role, member, heard.tally.usage)
-            used = heard.tally.usage
-            self._usage = used if self._usage is None else added(self._usage, used)
-
-    def _pay(self, role: str, member: Member, usage: Usage) -> None:
-        usd = member.price(usage.input or 0, usage.output or 0)
-        if usd:
-            self._cost += usd
-            self._cascade.meter.cascade_cost(self._cascade.name, role, usd)
-
-    def _all(self) -> Usage:
-        """Of the draft and of all beside it."""
-        used = self._draft.tally.usage
-        return used if self._usage is None else added(used, self._usage)
-
-    def _total(self) -> list[Event]:
-        """Told where it is more than the draft has said itself."""
-        return [] if self._usage is None else [self._all()]
+        await provider.answer(msgspec.structs.replace(request, model=name), heard)
 
 
 def _unbound(limit: asyncio.Timeout) -> bool:

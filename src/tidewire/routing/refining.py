@@ -13,11 +13,10 @@ from tidewire.routing.tally import Tally, added
 
 
 class Heard:
-    """Keeps the text and the tokens, and shows nothing. asked: a host was, and is to be paid."""
+    """Keeps the text and the tokens, and shows nothing."""
 
     def __init__(self) -> None:
         self.tally = Tally()
-        self.asked = False
         self._texts: set[int] = set()
         self._pieces: list[str] = []
 
@@ -26,7 +25,6 @@ class Heard:
         return "".join(self._pieces)
 
     def feed(self, events: Sequence[Event]) -> None:
-        self.asked = True
         self.tally.hear(events)
         for event in events:
             if isinstance(event, PartStarted) and event.kind == "text":
@@ -66,7 +64,6 @@ class Better(Heard):
         return "" if reason == "stop" else f"it ended with {reason}"
 
     def feed(self, events: Sequence[Event]) -> None:
-        self.asked = True
         self.tally.hear(events)
         out: list[Event] = []
         for event in events:
@@ -124,7 +121,6 @@ class Other(Heard):
         self._before = before
 
     def feed(self, events: Sequence[Event]) -> None:
-        self.asked = True
         self.tally.hear(events)
         if not self.begun and not self._over and any(_content(e) for e in events):
             self.begun = self.begins()

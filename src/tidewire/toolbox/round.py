@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 
 from tidewire.core.events import Attempt, Delta, Edit, Event, Finish, PartEnded, PartStarted, Signature, Timing, Usage
 from tidewire.core.ports import Sink
 from tidewire.core.request import Content, Message, Text, Thought, ToolCall
+
+N = TypeVar("N", int, float)
 
 
 class Stream:
@@ -70,6 +72,7 @@ class Stream:
                 reasoning=_sum(before.reasoning, event.reasoning),
                 cache_write=_sum(before.cache_write, event.cache_write),
                 reused=event.reused,
+                cost=_sum(before.cost, event.cost),
             )
         self._usage = event
         return event
@@ -196,7 +199,7 @@ class Round:
         await self._stream.sink.room()
 
 
-def _sum(a: int | None, b: int | None) -> int | None:
+def _sum(a: N | None, b: N | None) -> N | None:
     return b if a is None else a if b is None else a + b
 
 

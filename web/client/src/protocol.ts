@@ -199,6 +199,8 @@ export interface Usage extends Numbered {
   reasoning?: number;
   cache_write?: number;
   reused?: "cache" | "shared";
+  /** USD for all of them, where the server knows prices. */
+  cost?: number;
 }
 
 export interface Notice extends Numbered {
@@ -219,6 +221,7 @@ export interface Closed extends Numbered {
   reasoning_tokens?: number;
   cache_write_tokens?: number;
   reused?: "cache" | "shared";
+  cost?: number;
   ttft?: number;
   tokens_per_second?: number;
   spans?: Span[];
