@@ -14,14 +14,17 @@ settings.load_profile("tidewire")
 
 
 def pytest_configure(config):
-    gc.disable()  # what is made until all tests are collected stays
     config.addinivalue_line(
         "markers", "promise(name): shows a promise of spec/PROTOCOL.md, section 2, by its name (P1 to P8)"
     )
 
 
+def pytest_collectstart(collector):
+    gc.disable()  # what is made until all tests are collected stays
+
+
 def pytest_collection_finish(session):
-    """The garbage collector does not look again and again at seven thousand tests: that was a third of the time they took."""
+    """The garbage collector does not look again and again at seven thousand tests."""
     gc.collect()
     gc.freeze()
     gc.enable()
