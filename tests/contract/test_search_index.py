@@ -14,7 +14,7 @@ from contract.test_document_store import doc
 from tidewire.core.errors import InternalError
 from tidewire.retrieval.engines.fts5_words import Fts5Words
 from tidewire.retrieval.engines.memory import MemoryIndex
-from tidewire.retrieval.ports import Filter, Vector
+from tidewire.retrieval.ports import Change, Filter, Vector
 from tidewire.retrieval.stores.sqlite import SqliteStore
 from tidewire.telemetry.searches import SearchMetrics
 
@@ -240,15 +240,50 @@ async def test_an_index_that_was_away_for_too_long_begins_anew(store, words, mon
     monkeypatch.setattr("tidewire.retrieval.stores.sqlite_writing.KEPT", 3)
     index = MemoryIndex(store, words(), None)
     await index.start()
-    await put(index, store, doc("0.md", "heron zero"))
+    await put(index, store, doc("0.md", "heron zero"), doc("1.md", "heron one"), doc("2.md", "owl"))
+    await put(index, store, doc("0.md", "heron in b"), namespace="b")
+    ids = {at: known.id for at, known in (await store.known("a", ["0.md", "1.md"])).items()}
     index._task.cancel()
     for n in range(1, 9):
-        await store.put("a", [doc(f"{n}.md", f"heron {n}")])
+        if n != 2:
+            await store.put("a", [doc(f"{n}.md", f"heron {n}")])
     await store.remove("a", ["0.md"])
+    heard: list[Change] = []
+    index.listen(heard.append)
+    kept = index.seq("a"), index.epoch("a")
     await index.start()
     try:
         assert await index.visible(await store.seq())
-        assert sorted(await texts(index, store, "heron")) == [f"heron {n}" for n in range(1, 9)]
+        assert (index.seq("a"), index.epoch("a")) > kept  # no ranking that was kept fits any more
+        seq, epoch = await store.seq(), await store.epoch("a")
+        assert [(one.namespace, one.seq, one.epoch) for one in heard] == [("a", seq, epoch)] * 2
+        assert [(len(one.added), len(one.removed), one.documents) for one in heard] == [
+            (7, 1, (ids["1.md"],)),
+            (0, 1, (ids["0.md"],)),
+        ]
+        assert sorted(await texts(index, store, "heron")) == [f"heron {n}" for n in range(1, 9) if n != 2]
+    finally:
+        await index.close()
+
+
+async def test_what_was_read_before_a_reading_broke_off_is_not_kept_beside_the_next_one(store, words, monkeypatch):
+    monkeypatch.setattr("tidewire.retrieval.engines.memory.AGAIN", 0.0)
+    await store.put("a", [doc("0.md", "heron zero"), doc("1.md", "heron one")])
+    whole = store.rows
+
+    async def broken():
+        async for rows in whole():
+            yield rows
+        monkeypatch.setattr(store, "rows", whole)
+        await store.remove("a", ["0.md"])
+        raise OSError("the disk is gone for a moment")
+
+    monkeypatch.setattr(store, "rows", broken)
+    index = MemoryIndex(store, words(), None)
+    await index.start()
+    try:
+        assert await index.visible(2, within=30)
+        assert (index.count("a"), await texts(index, store, "heron")) == (1, ["heron one"])
     finally:
         await index.close()
 

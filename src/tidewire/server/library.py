@@ -14,9 +14,10 @@ from tidewire.core.meter import EncoderMeter, SearchMeter
 from tidewire.core.ports import Passage, Sink
 from tidewire.core.request import Request
 from tidewire.retrieval.corpus import Corpus
+from tidewire.retrieval.engines.dense import Dense
 from tidewire.retrieval.engines.fts5_words import Fts5Words
 from tidewire.retrieval.engines.lexical import Lexical
-from tidewire.retrieval.engines.memory import Dense, MemoryIndex
+from tidewire.retrieval.engines.memory import MemoryIndex
 from tidewire.retrieval.measured import Measured
 from tidewire.retrieval.ports import Store
 from tidewire.retrieval.recent import Recent

@@ -11,13 +11,16 @@ import asyncio
 import functools
 import logging
 import math
+import sys
 import time
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, Literal, Protocol, TypeVar
+from typing import Final, Literal, TypeVar
 
 from tidewire.core.meter import SearchMeter
+from tidewire.retrieval.engines.dense import Dense, Elsewhere
+from tidewire.retrieval.engines.difference import differences
 from tidewire.retrieval.engines.lexical import Lexical
 from tidewire.retrieval.engines.place import Place
 from tidewire.retrieval.engines.spare import give_back
@@ -29,30 +32,6 @@ T = TypeVar("T")
 SEARCHERS: Final = 2  # threads: more cores than that are seldom free
 AGAIN: Final = 1.0  # seconds until a store that failed is asked again
 CATCH_UP: Final = 200  # changes taken in at once
-
-
-class Dense(Protocol):
-    """The vectors of one namespace and encoder."""
-
-    def put(self, chunk: int, vector: Vector, place: Place) -> None: ...
-
-    def remove(self, chunk: int) -> None: ...
-
-    def search(
-        self, vector: bytes, limit: int, which: Filter, readers: set[int], sources: set[int] | None
-    ) -> list[Scored]: ...
-
-    @property
-    def size(self) -> int:
-        """Bytes of memory."""
-
-
-class Elsewhere(Protocol):
-    """Searches some namespaces by meaning outside of this process."""
-
-    def holds(self, namespace: str, encoder: str) -> bool: ...
-
-    async def search(self, namespace: str, encoder: str, vector: bytes, limit: int, which: Filter) -> list[Scored]: ...
 
 
 class MemoryIndex:
@@ -83,6 +62,7 @@ class MemoryIndex:
         self._wall = wall
         self._elsewhere = elsewhere
         self._places: dict[int, Place] = {}
+        self._before: dict[int, Place] = {}  # what was known before it began anew
         self._matrices: dict[tuple[str, str], Dense] = {}
         self._counts: dict[str, int] = {}  # chunks by namespace
         self._epochs: dict[str, int] = {}
@@ -255,10 +235,19 @@ class MemoryIndex:
         self._last = self._seq = self._filled = await self._store.seq()
         self._taken.clear()
         self._epochs |= {space: await self._store.epoch(space) for space in await self._store.namespaces()}
+        spaces: dict[str, list[int]] = {}
+        for chunk, place in self._places.items():  # of a time that nobody followed, or a reading that broke off
+            spaces.setdefault(place.namespace, []).append(chunk)
+        for namespace, chunks in spaces.items():
+            await self._drop(namespace, chunks)
         async for rows in self._store.rows():
             await self._add(rows, self._seq, many=True)
         await self._change(self._words.fold)
+        before, self._before = self._before, {}
         self._ready = "lexical"
+        if before:
+            for change in differences(before, self._places, self._seq, self.epoch):
+                self._hear(change)
         await self._tell()
 
     async def _fill_vectors(self) -> None:
@@ -286,21 +275,20 @@ class MemoryIndex:
                 self._seq = change.seq
                 self._epochs[change.namespace] = change.epoch
                 self._taken[change.namespace] = change.seq
-                for heard in self._listeners:
-                    heard(change)
+                self._hear(change)
             self._behind_since = self._behind_since if self._seq < self._last else 0.0
             await self._tell()
 
     async def _begin_anew(self) -> None:
-        """It was away for longer than the store remembers."""
+        """It was away for longer than the store remembers. Who listens is told what changed meanwhile, once all is read."""
         log.warning("the index is made anew: it was too far behind", extra={"seq": self._seq})
-        spaces: dict[str, list[int]] = {}
-        for chunk, place in self._places.items():
-            spaces.setdefault(place.namespace, []).append(chunk)
-        for namespace, chunks in spaces.items():
-            await self._drop(namespace, chunks)
-        self._ready = "empty"
+        self._ready = "empty"  # searches say from here on that not all was looked at
+        self._before = dict(self._places)
         self._news.set()
+
+    def _hear(self, change: Change) -> None:
+        for heard in self._listeners:
+            heard(change)
 
     async def _take(self, change: Change) -> None:
         if change.removed:
@@ -328,7 +316,9 @@ class MemoryIndex:
             readers = self._readers.setdefault(row.readers, len(self._readers))
             source = self._sources.setdefault(row.source, len(self._sources))
             expires = math.inf if row.expires is None else row.expires
-            self._places[row.chunk] = Place(namespace, row.published, expires, readers, source)
+            self._places[row.chunk] = Place(
+                namespace, row.published, expires, readers, source, sys.intern(row.document)
+            )
             self._counts[namespace] = self._counts.get(namespace, 0) + 1
             if self._encoders:
                 self._miss(row.chunk, seq)

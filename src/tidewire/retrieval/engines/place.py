@@ -6,10 +6,11 @@ import msgspec
 
 
 class Place(msgspec.Struct, gc=False):
-    """expires: infinity for what never does. readers, source: numbers that stand for them; 0: everybody, no source."""
+    """expires: infinity for what never does. readers, source: numbers that stand for them; 0: everybody, no source. document: its id."""
 
     namespace: str
     published: float
     expires: float
     readers: int
     source: int
+    document: str = ""
