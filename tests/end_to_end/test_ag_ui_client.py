@@ -6,6 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from end_to_end.conftest import played
+from serving import serving
+from tidewire.routing.cascade_plan import CascadePlan, Member
+from upstream import Upstream, says
+
 HERE = Path(__file__).parent / "ag_ui"
 
 
@@ -44,6 +49,21 @@ async def test_tools_are_called_in_one_message_and_their_results_go_on(play):
     assert seen["outcome"]["pendingToolCallIds"] == [c["id"] for c in asked["toolCalls"]]
     assert seen["roles"] == ["user", "assistant", "tool", "tool", "assistant"]
     assert "RUN_FINISHED" in seen["kinds"]
+
+
+async def test_a_text_that_is_bettered_is_replaced_where_the_app_takes_edits(tmp_path, npm_packages):
+    npm_packages(HERE)
+    draft, better = "I'm not sure. The river is the Tibre.", "The river is the Tiber."
+    members = {"draft": Member(model="small/m"), "refine": Member(model="big/m")}
+    async with Upstream(says(draft)) as small, Upstream(says(better)) as big:
+        hosts = {"small": small.url + "/v1", "big": big.url + "/v1"}
+        async with serving(tmp_path, hosts=hosts, cascades={"sharp": CascadePlan(**members)}) as served:
+            seen = await played(HERE, served.url, "edits")
+    assert seen["kinds"].count("MESSAGES_SNAPSHOT") == 1
+    assert seen["first"] == better
+    assert len(seen["ids"]) == len(set(seen["ids"])) == 4
+    assert seen["last"]["content"] == better
+    assert small.calls[1].json["messages"][1] == {"role": "assistant", "content": better}
 
 
 async def test_a_failure_is_told_wherever_it_happens(play):

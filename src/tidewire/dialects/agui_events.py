@@ -2,6 +2,9 @@
 
 What the protocol has no event for is CUSTOM: retrieved, citation, superseded, notice, field, checked, image, audio. Log probabilities, tries at hosts and
 answers after the first of several are left out.
+
+Edits of a text are left out too, but for a client that asked for them: it gets MESSAGES_SNAPSHOT once the text is as it stays, which
+the protocol wants to hold all messages of the conversation. They are in the stream's record.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import msgspec
 from tidewire.core import events as ev
 from tidewire.core.events import Delta, Entry, ErrorInfo, Event, fields
 from tidewire.core.ports import Meta
+from tidewire.dialects.agui_messages import Messages
 
 _encode: Final = msgspec.json.Encoder().encode
 VERSION: Final = "1.0"
@@ -29,14 +33,18 @@ _CALLS: Final = ("tool_call", "server_call")  # a call of the server's own is on
 
 
 class _Part:
-    """One part of the log on its way. id: of its message, or of its call. around: what stands before and behind a delta's text."""
+    """One part of the log on its way. id: of its message, or of its call. around: what stands before and behind a delta's text.
 
-    __slots__ = ("around", "ended", "id", "started", "texts")
+    draft: what it said before it was edited; None: it was not.
+    """
+
+    __slots__ = ("around", "draft", "ended", "id", "started", "texts")
 
     def __init__(self, started: ev.PartStarted, stream: str) -> None:
         self.started = started
         self.texts: list[str] = []
         self.ended = False
+        self.draft: str | None = None
         kind, name = _CONTENT.get(started.kind, ("", ""))
         self.id = (started.call or f"call_{started.part}") if kind == "TOOL_CALL_ARGS" else f"{stream}-{started.part}"
         head = _encode({"type": kind, name: self.id})[:-1]
@@ -63,6 +71,10 @@ class Events:
         self._parts: dict[int, _Part] = {}
         self._step = ""
         self._parent = ""  # the assistant message that a tool call goes into
+        self._before: list[dict[str, Any]] | None = meta.record.get(
+            "messages"
+        )  # of a client that takes edits: what it holds
+        self._messages = Messages() if self._before is not None else None
 
     @property
     def count(self) -> int:
@@ -90,13 +102,15 @@ class Events:
         if not before:  # of a tool's result, which is told whole
             part.texts.append(text)
             return
-        if part.started.kind in _CALLS:
+        if part.started.kind in _CALLS or self._messages is not None:
             part.texts.append(text)
         self._number = number = self._number + 1
         if number > self._after:
             self._frames.append(b"id: %d%b%b%b" % (number, before, _encode(text), behind))
 
     def _tell(self, kind: str, **fields: Any) -> None:
+        if self._messages is not None:
+            self._messages.tell(kind, fields)
         self._number = number = self._number + 1
         if number > self._after:
             self._frames.append(b"id: %d\ndata: %b\n\n" % (number, _encode({"type": kind, **fields})))
@@ -127,7 +141,11 @@ class Events:
 
     def _about(self, part: _Part, event: Event) -> None:
         """What is said of a part beside its text."""
-        if isinstance(event, ev.Signature):
+        if isinstance(event, ev.Edit):
+            if self._before is not None:
+                part.draft = "".join(part.texts) if part.draft is None else part.draft
+                ev.edit(part.texts, event)
+        elif isinstance(event, ev.Signature):
             kind = "tool-call" if part.started.kind in _CALLS else "message"
             self._tell("REASONING_ENCRYPTED_VALUE", subtype=kind, entityId=part.id, encryptedValue=event.value)
         elif isinstance(event, ev.Citation):
@@ -181,6 +199,8 @@ class Events:
         kind = part.started.kind
         if kind in ("text", "refusal"):
             self._tell("TEXT_MESSAGE_END", messageId=part.id)
+            if part.draft is not None and part.draft != "".join(part.texts):
+                self._tell("MESSAGES_SNAPSHOT", messages=[*(self._before or ()), *self._held()])
         elif kind == "thinking":
             self._tell("REASONING_MESSAGE_END", messageId=part.id)
             self._tell("REASONING_END", messageId=part.id)
@@ -190,6 +210,14 @@ class Events:
             self._parent = ""
             call = part.started.call or ""
             self._tell("TOOL_CALL_RESULT", messageId=part.id, toolCallId=call, content="".join(part.texts), role="tool")
+
+    def _held(self) -> list[dict[str, Any]]:
+        """The messages of this run so far, as the client has them."""
+        assert self._messages is not None
+        for part in self._parts.values():
+            if part.started.kind != "tool_result":  # told whole
+                self._messages.fill(part.id, "".join(part.texts))
+        return self._messages.all()
 
     def _close(self, event: ev.Closed) -> None:
         for part in self._parts.values():
@@ -221,8 +249,7 @@ class Run(Events):
 
     def __init__(self, meta: Meta) -> None:
         super().__init__(meta)
-        self._messages: dict[str, dict[str, Any]] = {}
-        self._calls: dict[str, dict[str, Any]] = {}
+        self._messages = self._messages or Messages()
         self._said: list[dict[str, Any]] = []
         self._document: dict[str, Any] = {}
 
@@ -234,48 +261,17 @@ class Run(Events):
         part.texts.append(text)
 
     def _tell(self, kind: str, **fields: Any) -> None:
-        if kind == "TEXT_MESSAGE_START":
-            name = fields["messageId"]
-            self._messages[name] = {"id": name, "role": "assistant", "content": ""}
-        elif kind == "REASONING_MESSAGE_START":
-            name = fields["messageId"]
-            self._messages[name] = {"id": name, "role": "reasoning", "content": ""}
-        elif kind == "TOOL_CALL_START":
-            name = fields["parentMessageId"]
-            message = self._messages.setdefault(name, {"id": name, "role": "assistant"})
-            function = {"name": fields["toolCallName"], "arguments": ""}
-            call = self._calls[fields["toolCallId"]] = {
-                "id": fields["toolCallId"],
-                "type": "function",
-                "function": function,
-            }
-            message.setdefault("toolCalls", []).append(call)
-        elif kind == "TOOL_CALL_RESULT":
-            name = fields["messageId"]
-            self._messages[name] = {
-                "id": name,
-                "role": "tool",
-                "toolCallId": fields["toolCallId"],
-                "content": fields["content"],
-            }
-        elif kind == "REASONING_ENCRYPTED_VALUE":
-            held = self._calls if fields["subtype"] == "tool-call" else self._messages
-            held.get(fields["entityId"], {})["encryptedValue"] = fields["encryptedValue"]
-        elif kind == "CUSTOM":
+        assert self._messages is not None
+        self._messages.tell(kind, fields)
+        if kind == "CUSTOM":
             self._said.append(fields)
 
     def _close(self, event: ev.Closed) -> None:
         super()._close(event)
         self.failure = event.error
-        for part in self._parts.values():
-            text = "".join(part.texts)
-            if part.started.kind in _CALLS:
-                self._calls[part.id]["function"]["arguments"] = text
-            elif part.id in self._messages:
-                self._messages[part.id]["content"] = text
         self._document = {
             **self._run,
-            "messages": list(self._messages.values()),
+            "messages": self._held(),
             "outcome": self._outcome(event),
             "result": {"status": event.status, "reason": event.reason},
             **_usage(event, self._meta.model),

@@ -26,6 +26,9 @@ from tidewire.core.request import (
 from tidewire.dialects import body, policy
 
 MODEL: Final = "x-tidewire-model"
+HELD: Final = (
+    256 * 1024
+)  # bytes of messages that are kept to send them back with an edited one; without them nothing is edited
 _MEDIA: Final = ("image", "audio", "video", "document")
 
 
@@ -74,6 +77,7 @@ class _Props(msgspec.Struct, rename="camel"):
     tool_choice: Any = None
     response_format: dict[str, Any] | None = None
     thinking: Thinking | None = None
+    edits: bool = False
 
 
 class _Input(msgspec.Struct, rename="camel"):
@@ -122,6 +126,9 @@ def parse(raw: bytes, headers: dict[str, str], model: str | None, on_disconnect:
     )
     if given.parent_run_id is not None:
         request.record["parent"] = given.parent_run_id
+    if props.edits and len(msgspec.json.encode(plain["messages"])) <= HELD:
+        request.edits = True
+        request.record["messages"] = plain["messages"]
     if title := request.question.strip():
         request.record["title"] = title[:80]
     return request

@@ -94,6 +94,15 @@ const scenarios = {
     return { last: seen.events.at(-1), thrown: seen.thrown };
   },
 
+  async edits() {
+    const agent = new HttpAgent({ url, initialMessages: [user('What is Rome?')] });
+    const forwardedProps = { model: 'sharp', edits: true };
+    const seen = await run(agent, { forwardedProps });
+    agent.addMessage(user('Is it old?', 'u2'));
+    const again = await run(agent, { forwardedProps });
+    return { kinds: seen.kinds, first: agent.messages[1].content, ids: agent.messages.map(m => m.id), last: again.messages.at(-1) };
+  },
+
   async resumes() {
     const agent = new HttpAgent({ url, threadId: 'thread-7', initialMessages: [user(PACED)] });
     const before = await run(agent, { runId: 'run-7' }, (event, all) => {
