@@ -25,6 +25,7 @@ from tidewire.core.errors import SettingsError, TidewireError, UpstreamError
 from tidewire.dialects.openai_models import read_models
 from tidewire.embedding.minilm_files import missing
 from tidewire.providers.local_hosts import discover
+from tidewire.server import naming
 from tidewire.server.assemble import offered
 from tidewire.server.encoders import build, chosen
 from tidewire.server.hosts import HOSTS, hosted, keys, spoken
@@ -35,6 +36,7 @@ from tidewire.telemetry.metrics import Metrics
 
 LEAST_DISK: Final = 1 << 30  # bytes
 PATIENCE: Final = 3.0  # seconds for a model host to answer
+OFFER: Final = "Is its host running? `tidewire models` lists what a server offers."
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -248,25 +250,26 @@ def providers(settings: Settings) -> Iterator[Finding]:
 
 
 def routes(settings: Settings) -> Iterator[Finding]:
-    """One line for each route and cascade: the hosts of its models are asked whether they have them."""
-    if not settings.routes and not settings.cascades:
+    """One line for each route and cascade, and for each other setting that names a model in vain: hosts are asked what they have."""
+    if not settings.routes and not settings.cascades and not any(naming.named(settings)):
         return
-    missing = asyncio.run(_missing(settings))
+    missing, unanswered = asyncio.run(_missing(settings))
     ok = {f"route {name}": f"{len(plan.candidates)} candidates on offer" for name, plan in settings.routes.items()}
     ok |= {f"cascade {name}": f"{len(plan.names)} models on offer" for name, plan in settings.cascades.items()}
     for what, said in ok.items():
         absent = [model for name, model in missing if name == what.partition(" ")[2]]
-        if absent:
-            todo = "Is its host running? `tidewire models` lists what a server offers."
-            yield Finding(what, "warn", f"not on offer: {', '.join(absent)}", todo)
-        else:
-            yield Finding(what, "ok", said)
+        yield (
+            Finding(what, "warn", f"not on offer: {', '.join(absent)}", OFFER) if absent else Finding(what, "ok", said)
+        )
+    for path, model in unanswered:
+        yield Finding(path, "warn", f"not on offer: {model}", OFFER)
 
 
-async def _missing(settings: Settings) -> list[tuple[str, str]]:
+async def _missing(settings: Settings) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """Of routes and cascades, and of other settings."""
     with tempfile.TemporaryDirectory() as folder:
         async with offered(msgspec.structs.replace(settings, data=folder)) as book:
-            return await book.missing()
+            return await book.missing(), await naming.unanswered(settings, book)
 
 
 def _host(name: str, given: Provider) -> Finding:

@@ -22,6 +22,7 @@ from tidewire.engine.plan import Plans
 from tidewire.providers.extractive import Corpus, Extractive
 from tidewire.providers.local_hosts import discover
 from tidewire.providers.simulated import Simulated
+from tidewire.server import naming
 from tidewire.server.arrangement import Arrangement
 from tidewire.server.caching import Caching
 from tidewire.server.catalogue import Catalogue
@@ -136,7 +137,14 @@ async def house(settings: Settings, *, own_port: int, source: Source | None = No
         tools = await stack.enter_async_context(toolbox(settings, metrics))
         # outside the cache: answers are kept by the passages they saw
         secret = await mark_secret(library.store)
-        grounding = Grounding(settings.retrieval, library.finder, library.watch, secret, metrics.searches)
+        grounding = Grounding(
+            settings.retrieval,
+            library.finder,
+            library.watch,
+            secret=secret,
+            meter=metrics.searches,
+            reach=lambda model: arranged.reach(model),  # noqa: PLW0108 - which is made from this
+        )
         arranged = Arrangement(
             catalogue, routes=lambda: book.current, wrappers=[caching.around, grounding.around], tools=tools
         )
@@ -164,6 +172,7 @@ async def house(settings: Settings, *, own_port: int, source: Source | None = No
             part.start()
             stack.callback(part.stop)
         await book.warn()
+        await naming.warn(settings, book)
         for work in (
             _sweep(desk),
             sweep(sessions),

@@ -106,6 +106,13 @@ class Routebook:
             return route, model
         return await self._catalogue.find(model)
 
+    async def answers(self, model: str) -> bool:
+        """Whether anything does to this name, as clients ask for it."""
+        try:
+            return self._catalogue.meant(model) in self.current or bool(await self._catalogue.find(model))
+        except UnknownModel:
+            return False
+
     async def missing(self) -> list[tuple[str, str]]:
         """Routes and cascades, and their models that are not on offer now."""
         found: list[tuple[str, str]] = []
