@@ -10,8 +10,9 @@ import pytest
 from storing import MemoryStore
 from tidewire.core.errors import InternalError, NotFound
 from tidewire.retrieval.intake import Intake
+from tidewire.retrieval.ports import Document
 from tidewire.retrieval.reading.reader import Reader
-from tidewire.retrieval.sources.folder import Folder
+from tidewire.retrieval.sources.folder import Choice, Folder
 from tidewire.retrieval.sources.supervisor import Supervisor, Watched
 
 
@@ -87,3 +88,31 @@ async def test_a_source_that_is_gone_is_looked_for_again_later(reader: Reader, t
     await docs.close()
     assert when > 0
     assert (docs.states["docs"].kind, docs.states["docs"].failures) == ("folder", 2)
+
+
+async def test_readers_that_the_settings_change_hold_for_all_that_a_source_brought(
+    reader: Reader, tmp_path: Path
+) -> None:
+    """Also for what cannot be read now, and for a source that is gone; never for what others brought."""
+    (tmp_path / "a.md").write_text("# Alpha\n\nThe tide rises.")
+    store = MemoryStore()
+    await supervisor(reader, store, tmp_path).once("docs")
+    other = Document("by hand", "B", "By hand.", "b", "d", 0.0, readers=("all",))
+    await store.put("acme", [other])
+    for groups in (("staff",), ("board", "staff"), ()):
+        gone = Watched(Folder(tmp_path / "gone"), "acme", 60.0, readers=groups)
+        docs = Supervisor(Intake(store, reader), {"docs": gone})  # type: ignore[arg-type]
+        for _ in range(2):
+            with pytest.raises(NotFound):
+                await docs.once("docs")
+        (at,) = set(store.held["acme"]) - {"by hand"}
+        known, document = store.held["acme"][at]
+        assert (known.readers, known.title, document.text) == (groups, "Alpha", "# Alpha\n\nThe tide rises.")
+        assert len(document.chunks) == 1
+        assert store.held["acme"]["by hand"][0].readers == ("all",)
+    assert known.version == 4  # once for each change
+    back = Watched(Folder(tmp_path, Choice(readers=("staff",))), "acme", 60.0, readers=("staff",))
+    docs = Supervisor(Intake(store, reader), {"docs": back})  # type: ignore[arg-type]
+    await docs.once("docs")
+    assert (await docs.once("docs")).unchanged == 1
+    assert store.held["acme"][at][0].readers == ("staff",)

@@ -243,12 +243,16 @@ class Delivery:
 
     async def flush(self) -> None:
         batch, self._batch = list(self._batch.values()), {}
-        if not batch:
+        await self.put(batch, take="all" if self.again else "changed")
+
+    async def put(self, documents: Sequence[Document], *, take: Take) -> None:
+        """Some hundreds at most, in one transaction; the report counts them."""
+        if not documents:
             return
-        for receipt in await self.intake.put(self.namespace, batch, take="all" if self.again else "changed"):
+        for receipt in await self.intake.put(self.namespace, documents, take=take):
             self.report.seq = max(self.report.seq, receipt.seq)
             self.intake.counted(self.source, receipt.status)
-            if receipt.status == "unchanged":
+            if receipt.status in ("unchanged", "foreign"):
                 self.report.unchanged += 1
             else:
                 self.report.indexed += 1

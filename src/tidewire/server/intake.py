@@ -52,6 +52,7 @@ class Sources:
                 given.every_s,
                 kind=given.kind,
                 place=given.path or ", ".join(map(shown, given.urls)),
+                readers=tuple(given.readers),
             )
             for name, given in settings.sources.items()
             if (source := _source(given, self._web)) is not None

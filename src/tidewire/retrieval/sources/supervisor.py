@@ -12,6 +12,7 @@ import msgspec
 
 from tidewire.core.errors import InternalError, TidewireError
 from tidewire.retrieval.intake import Delivery, Intake, Report
+from tidewire.retrieval.rights import grant
 from tidewire.retrieval.sources.port import Source
 
 log = logging.getLogger("tidewire.retrieval")
@@ -24,7 +25,7 @@ SHOWN: Final = 20  # documents that were skipped and are named
 class Watched(msgspec.Struct, frozen=True):
     """A source and how it is run. every: seconds between two passes, where nothing tells of changes. ttl: of its documents, in seconds.
 
-    kind, place: what it is and where, for whoever looks.
+    kind, place: what it is and where, for whoever looks. readers: groups of which one is needed to read what it brings; None: as each says.
     """
 
     source: Source
@@ -33,6 +34,7 @@ class Watched(msgspec.Struct, frozen=True):
     ttl: float | None = None
     kind: str = ""
     place: str = ""
+    readers: tuple[str, ...] | None = None
 
 
 class State(msgspec.Struct):
@@ -91,6 +93,8 @@ class Supervisor:
             state.status, state.report = "running", report
             try:
                 try:
+                    if watched.readers is not None:
+                        await grant(delivery, watched.readers)
                     await watched.source.run(delivery)
                 finally:
                     await delivery.end()  # what it brought before it failed goes in
