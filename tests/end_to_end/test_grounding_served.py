@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from serving import Served, serving
+from tidewire.retrieval.search import Query, Results, Search
 from tidewire.server.cache_settings import Cache
 from tidewire.server.settings import Retrieval
 from upstream import Upstream, says
@@ -68,6 +70,30 @@ async def test_citations_are_replayed_to_a_client_that_comes_back(tmp_path: Path
         assert b'"citation"' in whole
         assert f"id: {cut + 1}\n".encode() in again
         assert whole[whole.index(f"id: {cut + 1}\n".encode()) :] == again[again.index(b"id: ") :]
+
+
+async def test_a_connection_is_opened_while_the_documents_are_searched_and_carries_the_question(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        Upstream(says(*ANSWER)) as upstream,
+        serving(tmp_path, hosts={"far": upstream.url}, retrieval=GROUNDED) as tidewire,
+    ):
+        await put(tidewire, b"# Tides\n\nHigh water comes twice a day.")
+        find = Search.find
+
+        async def late(search: Search, namespace: str, query: Query) -> Results:
+            async with asyncio.timeout(20):
+                while not upstream.open:
+                    await asyncio.sleep(0.001)
+            await asyncio.sleep(0.05)  # both ends have heard of it
+            return await find(search, namespace, query)
+
+        monkeypatch.setattr(Search, "find", late)
+        assert not upstream.open
+        _, _, body = await tidewire.ask("POST", "/v1/streams", {"model": "far/m", "input": QUESTION})
+        assert b'"citation"' in body
+        assert upstream.connections == 1
 
 
 async def test_an_answer_is_kept_until_the_passages_change(tmp_path: Path) -> None:

@@ -104,6 +104,33 @@ def codes(events: Sequence[Event]) -> list[str]:
     return [e.code for e in events if isinstance(e, Notice)]
 
 
+@pytest.mark.parametrize("fails", [False, True])
+async def test_the_host_is_reached_while_the_documents_are_searched_and_nobody_waits_for_it(fails: bool) -> None:
+    reached, searched = asyncio.Event(), asyncio.Event()
+
+    async def reach() -> None:
+        reached.set()
+        if fails:
+            raise UpstreamError("no connection", code="upstream_unreachable")
+        await asyncio.Event().wait()
+
+    class Waiting(Searching):
+        async def find(self, namespace: str, query: Query) -> Results:
+            await reached.wait()
+            searched.set()
+            return await super().find(namespace, query)
+
+    model, out = Model("Twice."), Collected()
+    request = Request(model="m", messages=[Message("user", [Text("When is high water?")])], tenant="acme")
+    grounded = Grounded(model, Waiting(passage(1, "Twice a day.")), watch(), Terms(within=60.0), reach=reach)
+    async with asyncio.timeout(20):
+        await grounded.answer(request, out)
+    assert searched.is_set()
+    assert isinstance(out[-1], Finish)
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == {asyncio.current_task()}, "what was begun is let go with the answer"
+
+
 async def test_passages_come_with_the_question_and_their_markers_become_citations() -> None:
     search, model = (
         Searching(passage(1, "Twice a day."), passage(2, "Every 12 hours.")),

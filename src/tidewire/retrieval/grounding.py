@@ -6,10 +6,11 @@ What documents say is data. It stands between marks that nobody can guess, and t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -54,7 +55,10 @@ class Terms(msgspec.Struct, frozen=True):
 
 
 class Grounded:
-    """A `Provider` around another: see the module. clock: Unix seconds."""
+    """A `Provider` around another: see the module. clock: Unix seconds.
+
+    reach: opens a connection to the host that will be asked, where it keeps none. That need not wait for the search.
+    """
 
     def __init__(
         self,
@@ -65,7 +69,9 @@ class Grounded:
         *,
         clock: Callable[[], float] = time.time,
         meter: SearchMeter | None = None,
+        reach: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        self._reach = reach
         self.name = inner.name
         self._inner = inner
         self._finder = finder
@@ -80,6 +86,10 @@ class Grounded:
         if not request.question.strip() or not (self._terms.always if asked is None else asked.on):
             await self._inner.answer(inner, sink)
             return
+        with self._reaching():
+            await self._with_passages(request, inner, sink)
+
+    async def _with_passages(self, request: Request, inner: Request, sink: Sink) -> None:
         found, told = await self._find(request, sink)
         if told is None or not found:
             await self._inner.answer(inner, sink)
@@ -100,6 +110,21 @@ class Grounded:
 
     async def close(self) -> None:
         await self._inner.close()
+
+    @contextlib.contextmanager
+    def _reaching(self) -> Iterator[None]:
+        """Beside all that is done here. What it comes to nobody waits for: the host is asked on what connection there is by then."""
+
+        async def reach() -> None:
+            with contextlib.suppress(TidewireError):  # the host will be asked, and says it again
+                if self._reach is not None:
+                    await self._reach()
+
+        begun = asyncio.get_running_loop().create_task(reach())
+        try:
+            yield
+        finally:
+            begun.cancel()
 
     async def _find(self, request: Request, sink: Sink) -> tuple[list[Found], Retrieved | None]:
         """Says what it does. Nothing is waited for between the last look at the passages and their being followed."""

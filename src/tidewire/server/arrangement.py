@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from tidewire.core.ports import ModelInfo, Provider
+from tidewire.providers.hosted import Hosted
 from tidewire.server.catalogue import Catalogue
 
 Wrapper = Callable[[Provider, str], Provider]
@@ -49,6 +50,14 @@ class Arrangement:
         for wrap in self._wrappers:
             provider = wrap(provider, model)
         return provider, name
+
+    async def reach(self, model: str) -> None:
+        """Open a connection to a model's host, where it keeps none. A route chooses its host when it is asked, and is kept warm by its
+        own setting. Raises what finding and dialling raise.
+        """
+        provider, _ = await self.bare(model)
+        if isinstance(provider, Hosted):
+            await provider.host.warm()
 
     async def models(self) -> Sequence[ModelInfo]:
         """Routes first, then what the hosts offer."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 from tidewire.core.meter import SearchMeter
@@ -17,9 +19,18 @@ SECRET: Final = "grounding secret"  # noqa: S105 - the name of a note
 
 
 class Grounding:
-    """secret: what the marks around passages are made with."""
+    """secret: what the marks around passages are made with. reach: opens a connection to the host of a model, where it keeps none."""
 
-    def __init__(self, given: Retrieval, finder: Finder, watch: Watch, secret: bytes, meter: SearchMeter) -> None:
+    def __init__(
+        self,
+        given: Retrieval,
+        finder: Finder,
+        watch: Watch,
+        *,
+        secret: bytes,
+        meter: SearchMeter,
+        reach: Callable[[str], Awaitable[None]],
+    ) -> None:
         self._models = frozenset(given.models)
         self._terms = Terms(
             given.given,
@@ -32,12 +43,14 @@ class Grounding:
         self._finder = finder
         self._watch = watch
         self._meter = meter
+        self._reach = reach
 
     def around(self, provider: Provider, model: str) -> Provider:
         """model: as the client asks for it."""
         if model not in self._models:
             return provider
-        return Grounded(provider, self._finder, self._watch, self._terms, meter=self._meter)
+        reach = partial(self._reach, model)
+        return Grounded(provider, self._finder, self._watch, self._terms, meter=self._meter, reach=reach)
 
 
 async def mark_secret(store: Store) -> bytes:
