@@ -101,10 +101,11 @@ def test_the_waterfall_starts_where_the_time_did():
             ttft=12.4,
             tokens_per_second=50.0,
             output_tokens=7,
+            cost=0.0012,
             spans=[Span("retrieval", 0.0, 50.0), Span("queue", 50.0, 50.0, "reported")],
         )
     )
-    assert lines[0] == "first token after 12 ms · 50.0 tokens/s · 7 tokens"
+    assert lines[0] == "first token after 12 ms · 50.0 tokens/s · 7 tokens · 0.001200 USD"
     assert lines[1] == f"retrieval  {'█' * 15}  50.0 ms"
     assert lines[2] == f"queue      {' ' * 15}{'█' * 15}  50.0 ms (reported)"
     assert figures(Closed(status="completed", reason="stop")) == []

@@ -86,6 +86,7 @@ async def test_the_openai_client_has_the_draft_or_waits(tmp_path, without, text,
         question = {"model": "sharp", "messages": [{"role": "user", "content": "What is Rome?"}]}
         whole = await client.chat.completions.create(**question)
         assert whole.choices[0].message.content == "".join(text)
+        assert ("cost" in whole.usage.to_dict()) is bool(asked)  # only the stronger model has a price here
         streamed = [chunk async for chunk in await client.chat.completions.create(**question, stream=True)]
         assert "".join(c.choices[0].delta.content or "" for c in streamed if c.choices) == "".join(text)
         assert streamed[-1].choices[0].finish_reason == "stop"
@@ -145,7 +146,8 @@ async def test_what_an_answer_cost_is_at_the_end_of_its_stream_whoever_asked(tmp
             Upstream(says(*BETTER)) as big,
             behind(tmp_path / without, small, big, without_edits=without, **PRICED) as served,
         ):
-            _, headers, _ = await served.ask("POST", path, ELSEWHERE[path])
+            _, headers, body = await served.ask("POST", path, ELSEWHERE[path])
+            assert (b'"cost":' in body) is (path == "/api/chat")  # the others have no word for it
             closed = await closing(served, headers["x-tidewire-stream"])
             paid = bills((await served.ask("GET", "/metrics"))[2].decode())
         assert set(paid) == roles

@@ -176,6 +176,8 @@ def figures(closed: Closed) -> list[str]:
         parts.append(f"{closed.tokens_per_second:.1f} tokens/s")
     if closed.output_tokens is not None:
         parts.append(f"{closed.output_tokens} tokens")
+    if closed.cost is not None:
+        parts.append(f"{closed.cost:.6f} USD")
     if closed.reused is not None:
         parts.append("from the cache" if closed.reused == "cache" else "shared with an equal request")
     lines = [" · ".join(parts)] if parts else []
