@@ -35,6 +35,7 @@ export function figures(answer: Answer, ttft: number | undefined, lastAt: number
     const value = input === undefined ? output.toLocaleString("en") : `${input.toLocaleString("en")} in, ${output.toLocaleString("en")} out`;
     list.push({ name: "Tokens", value, told: `Tokens, ${counted}` });
   }
+  if (closed?.cost !== undefined) list.push({ name: "Cost", value: `${closed.cost.toFixed(6)} USD`, told: "What all models of this answer took, at the prices that the server was given" });
   if (closed) list.push({ name: "Total", value: duration(closed.at), told: "From opened to closed" });
   return list;
 }
