@@ -8,7 +8,7 @@ import json
 import pytest
 import pytest_asyncio
 
-from serving import eventually, serving
+from serving import eventually, request, serving
 from tidewire.server.settings import Limits, Server
 from upstream import Upstream, stall_after_a_token
 
@@ -115,6 +115,44 @@ async def test_a_body_that_does_not_end_is_not_read_to_its_end(full):
                 await peer.writer.drain()
                 await asyncio.sleep(0)
     await peer.close()
+
+
+async def test_a_body_in_many_pieces_is_read_away_and_the_connection_kept(full):
+    peer = await full.peer()
+    body = json.dumps({**ASK, "input": "x" * 300_000}).encode()
+    for _ in range(2):
+        peer.raw(b"POST /v1/streams HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body))
+        for at in range(0, len(body), 50_000):
+            peer.raw(body[at : at + 50_000])
+            await peer.writer.drain()
+            await asyncio.sleep(0)
+        status, headers = await peer.head()
+        assert (status, "connection" in headers) == (429, False)
+        assert FULL in (await peer.body()).decode()
+
+
+async def test_requests_in_one_write_are_each_answered_in_turn(full):
+    peer = await full.peer()
+    peer.raw(request("POST", "/v1/streams", ASK) * 2 + request("GET", "/healthz") + request("POST", "/v1/streams", ASK))
+    seen = []
+    for _ in range(4):
+        seen.append((await peer.head())[0])
+        await peer.body()
+    assert seen == [429, 429, 200, 429]
+
+
+async def test_who_never_sends_the_body_is_not_waited_for(full):
+    before = set(full.connections)
+    peer = await full.peer()
+    peer.raw(b"POST /v1/streams HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n")
+    await eventually(lambda: any(one._in_body for one in full.connections - before))
+    (connection,) = (one for one in full.connections - before if one._in_body)
+    connection.check(connection._deadline + 1.0)
+    assert (await peer.head())[0] == 408
+    await peer.body()
+    async with asyncio.timeout(10):
+        assert await peer.reader.read() == b""
+    await eventually(lambda: connection not in full.connections)
 
 
 async def test_a_browser_is_refused_with_the_headers_that_let_its_page_read_why(full):

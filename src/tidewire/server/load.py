@@ -7,9 +7,11 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-INTERVAL: Final = 0.1  # seconds
-WEIGHT: Final = 0.5  # of the newest sample
-MEMORY: Final = 0.9  # weight of a sample against the one after it, for what a stream costs: about a second
+# Seconds. Between two samples nearly all are let in or none: at 0.1 s these were bursts of beginnings that took more than the
+# core has, and who was refused in one waited for them (p95 at three times capacity, in the world of test_load.py: 13 ms; now 3).
+INTERVAL: Final = 0.02
+WEIGHT: Final = 0.2  # of the newest sample: a tenth of a second is remembered
+MEMORY: Final = 0.98  # weight of a sample against the one after it, for what a stream costs: about a second
 FEW: Final = 20  # streams that tell nothing of the cost of one: what else the process does is shared among too few
 # Seconds of the core for one refusal: its connection is accepted, read, answered and closed. 148 us on the machine of the
 # benchmarks. Without it, many refusals would be taken for streams that had become dear, and fewer would be let in.
@@ -52,9 +54,10 @@ class Load:
     def expected(self, streams: int) -> float:
         """The share that so many open streams use, refusals apart; or all that is in use, where even refusing has no room left.
 
-        A sample tells what was; who has come since it, or left, is counted here.
+        A sample tells what was; who has come since it, or left, is counted here, and so is what their beginning takes.
         """
-        return max(self._spent + (streams - self._on) * self.cost, self.share - ROOM)
+        begun = (self._starts() - self._started) * START * WEIGHT / INTERVAL
+        return max(self._spent + (streams - self._on) * self.cost + begun, self.share - ROOM)
 
     def take(self, share: float, streams: float, starts: float, refusals: float) -> None:
         """One sample: the share used while so many streams were open on average; how many began and were refused a second."""
