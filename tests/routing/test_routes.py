@@ -197,6 +197,10 @@ def test_where_nobody_is_asked_now_the_error_says_when_to_come_back():
         error = await refusal(of)
         assert (error.status, error.kind, error.retryable) == (503, "upstream_unavailable", True)
         assert 25 < error.retry_after <= 30
+        await asyncio.sleep(29.9)
+        error = await refusal(of)
+        assert error.retry_after == 1.0
+        assert error.message.endswith("try again in 1 s")  # not in 0, when it would be refused again
 
     virtually(run())
 

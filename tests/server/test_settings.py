@@ -70,6 +70,11 @@ def test_an_unknown_key_names_the_nearest_and_the_line(file):
     )
 
 
+def test_a_name_with_a_dot_is_said_to_be_one(file):
+    for text in ("[routes.'gpt-4.1']\nchoose = 'price'", "[providers.a.b]\nkind = 'vllm'"):
+        assert re.search(r"the name '[^']+' has a dot in it, which a name of \w+ cannot", refusal(config=file(text)))
+
+
 @pytest.mark.parametrize(
     ("text", "nearest"),
     [

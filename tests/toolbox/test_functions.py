@@ -144,7 +144,7 @@ async def test_what_is_no_json_is_a_defect_of_the_function() -> None:
         (f"{HERE}:Place", "is a StructMeta and no function"),
         (f"{HERE}:bare", "the argument x has no type hint"),
         (f"{HERE}:starred", "the argument many has no name"),
-        (f"{HERE}:odd", "its arguments are no JSON"),
+        (f"{HERE}:odd", "its arguments are no JSON: type "),
     ],
 )
 def test_a_function_that_cannot_be_a_tool_is_said_at_start(place: str, says: str) -> None:

@@ -372,11 +372,11 @@ class _Answering:
             return TimedOut(
                 "the time limit was over before a model could be asked; raise time_limit", code="time_limit"
             )
-        wait = min((self._route.healths[c.model].breaker.wait(now) for c in able), default=0.0)
+        wait = max(1, math.ceil(min((self._route.healths[c.model].breaker.wait(now) for c in able), default=0.0)))
         error = UpstreamError(
-            f"no model of the route {self._route.name!r} is asked now, since they failed of late; try again in {wait:.0f} s",
+            f"no model of the route {self._route.name!r} is asked now, since they failed of late; try again in {wait} s",
             code="upstream_unavailable",
-            retry_after=max(1.0, round(wait, 1)),
+            retry_after=float(wait),
         )
         error.status = 503
         return error

@@ -149,6 +149,12 @@ def _known(given: _Given) -> Setting:
     groups = sorted({setting.path.split(".")[0] for setting in describe() if "." in setting.path})
     if given.path in groups:
         raise SettingsError(f"{named}{given.path} is a table of settings, not a value", param=given.path)
+    table, _, rest = given.path.partition(".")
+    name, _, last = rest.rpartition(".")
+    if "." in name and not _table(f"{table}.{name}") and _leaf(f"{table}.{ANY}.{last}"):
+        raise SettingsError(
+            f"{named}the name {name!r} has a dot in it, which a name of {table} cannot", param=given.path
+        )
     raise SettingsError(f"{named}there is no such setting; {_nearest(given)}", param=given.path)
 
 

@@ -135,7 +135,10 @@ def _signature(function: Callable[..., Any], where: str) -> tuple[type[msgspec.S
         made = msgspec.defstruct(function.__name__, fields, kw_only=True, forbid_unknown_fields=True)
         _schema(made)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise SettingsError(f"{where}: its arguments are no JSON: {error}", param=where) from None
+        why = str(error).rpartition("\n")[
+            2
+        ]  # before it may stand what the author of the schema could do, not of the function
+        raise SettingsError(f"{where}: its arguments are no JSON: {why}", param=where) from None
     return made, context
 
 
