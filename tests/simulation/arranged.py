@@ -1,23 +1,42 @@
 """Worlds in which everything stands around the hosts at once, in the server's order: a route that falls back, hedges and goes on, a
-cascade over it, the server's tools around that, equal questions shared, answers kept. Hosts fail, tools raise, hang, flood and fault,
-readers leave and come back. What must never be is what `worlds` asserts, and:
+cascade over it, the server's tools around that, equal questions shared, answers kept, documents searched. Hosts fail, also in the middle
+of a citation's marker; tools raise, hang, flood and fault; searches are late and fail, and passages change while answers rest on them;
+readers leave and come back, or press stop while a tool runs. What must never be is what `worlds` asserts, and:
 
 - the text is that of one model a round, from its first word on, whatever was edited;
 - each side effect of a tool happens once, no call is left without its result, and no tool runs on;
-- an answer that is whole says what it used.
+- an answer that is whole says what it used;
+- each marker of a passage that was given becomes one citation, and the end says what the answer rests on (`documents.check`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from simulation.documents import Documents, check
 from simulation.worlds import Counted, Host, Unmetered, World
 from tidewire.core.errors import UpstreamError
-from tidewire.core.events import Attempt, Delta, Edit, Finish, Notice, PartEnded, PartStarted, Usage, edit
+from tidewire.core.events import (
+    Attempt,
+    Citation,
+    Closed,
+    Delta,
+    Edit,
+    Finish,
+    Notice,
+    PartEnded,
+    PartStarted,
+    Progress,
+    Retrieved,
+    Superseded,
+    Usage,
+    edit,
+)
 from tidewire.routing.cascade import REFINEMENT_FAILED, Cascade
 from tidewire.routing.cascade_plan import CascadePlan, Member
 from tidewire.routing.hedge import Hedges
@@ -29,7 +48,9 @@ from tidewire.toolbox.unfinished import Unfinished
 from toolbox.played_tools import Played
 from toolbox.test_tool_faults import behaviour
 from virtual_time import VirtualLoop
+from workshop import Reader
 
+MARKER = re.compile(r"\[(\d)\]")
 REFINED = (0.0, 0.1, 1.0)  # shares of answers that may be refined
 
 
@@ -67,8 +88,12 @@ class Caller(Host):
 class Stronger(Host):
     """Writes the draft again with every third word its own, so that edits keep the others."""
 
+    async def answer(self, request: Any, sink: Any) -> None:
+        await super().answer(request, Booked(sink))
+
     def voice(self, request: Any) -> str:
-        return str(request.messages[-2].text.partition(".")[0])
+        draft = request.messages[-2:-1]
+        return str(draft[0].text.partition(".")[0]) if draft else self.name  # it may be asked by itself
 
     def word(self, n: int, name: str = "") -> str:
         return f"{self.name if n % 3 == 1 else name}.{n} "
@@ -94,7 +119,9 @@ class Booked:
 
 
 class Arranged(World):
-    """seed: tells all of it."""
+    """seed: tells all of it. In half of them documents are searched, around everything else."""
+
+    readers = (*World.readers, "calls_off")
 
     def __init__(self, seed: int, *, requests: int = 12) -> None:
         super().__init__(seed, requests=requests)
@@ -120,9 +147,17 @@ class Arranged(World):
         self.said = {"edits": rng.random() < 0.7}
         self.refining = Hedges(rng.choice(REFINED))
         self.cascaded = 0
+        self.documents = Documents(random.Random(rng.random())) if rng.random() < 0.5 else None
 
     async def live(self) -> None:
-        await super().live()
+        changing = None if self.documents is None else asyncio.ensure_future(self.documents.change())
+        try:
+            await super().live()
+        finally:
+            if changing is not None:
+                changing.cancel()
+        if self.documents is not None:
+            assert len(self.documents.watch) == 0, "an answer that is over follows nothing"
         assert all(tool.running == 0 for tool in self.tools.values())
         assert all(count <= 1 for count in self.effects.values()), self.effects
         assert self.refining.spent <= self.refining.share * self.cascaded + 1e-9
@@ -141,7 +176,8 @@ class Arranged(World):
         def around(provider: Any) -> Any:
             if cascades:
                 provider = self._cascade(provider, Counted(strong, self), rules, clock)
-            return outer(Runner(provider, lambda request: dict(self.tools), shared, Unfinished()))
+            provider = outer(Runner(provider, lambda request: dict(self.tools), shared, Unfinished()))
+            return provider if self.documents is None else self.documents.around(provider)
 
         return around
 
@@ -167,6 +203,18 @@ class Arranged(World):
                 return self_.refining.take()
 
         return Cascade("cascade", plan, find=find, share=Asked(), meter=Unmetered(), clock=clock, limit=20.0)
+
+    async def _calls_off(self, desk: Any, stream: str, policy: str) -> list[Any]:
+        """Presses stop as soon as a tool runs."""
+        reader = await Reader.of(desk, stream)
+        try:
+            while not reader.entries or type(reader.entries[-1].event) not in (Closed, Progress):
+                await reader.more()
+            if type(last := reader.entries[-1].event) is Progress and last.stage == "calling":
+                self.seen["stopped in a call"] += await desk.cancel("default", stream)
+            return await reader.all()
+        finally:
+            reader.leave()
 
     def _check(self, events: list[Any]) -> None:
         end = self._ended(events)
@@ -195,6 +243,13 @@ class Arranged(World):
             rounds = 1 + sum(a.reason == "tools" for a in attempts)
             said = [w for n, t in texts.items() if kinds[n].kind == "text" for w in "".join(t).split()]
             self._words(said, rounds, strong="" if failed else "strong")
+        marked = [int(m) for n, t in texts.items() if kinds[n].kind == "text" for m in MARKER.findall("".join(t))]
+        check(events, None if edited else marked)
+        for event in events:
+            if type(event) in (Citation, Retrieved, Superseded):
+                self.seen[type(event).__name__] += 1
+            elif type(event) is Notice:
+                self.seen[event.code] += 1
         if end.status == "completed":
             ours = Counter(k.call for k in kinds.values() if k.kind == "server_call")
             results = Counter(k.call for k in kinds.values() if k.kind == "tool_result")
@@ -208,10 +263,10 @@ class Arranged(World):
         runs, name, n = 0, "", 0
         for word in said:
             host, _, number = word.partition(".")
-            if number == "0":
+            if number.partition("[")[0] == "0":
                 runs, name, n = runs + 1, host, 0
             assert host in (name, strong), said
-            assert number == str(n), said
+            assert number.partition("[")[0] == str(n), said
             n += 1
         assert runs <= rounds, said
 

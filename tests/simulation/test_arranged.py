@@ -20,7 +20,8 @@ WANTED = {
     "refinement",
     "resumed",
 }
-WANTED |= {"stopped", "cache", "shared", "tools", "calls", "edited"}
+WANTED |= {"stopped", "cache", "shared", "tools", "calls", "edited", "stopped in a call"}
+WANTED |= {"Retrieved", "Citation", "Superseded", "retrieval_late", "retrieval_failed", "retrieval_nothing"}
 
 
 @pytest.fixture(autouse=True)

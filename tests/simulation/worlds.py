@@ -77,6 +77,11 @@ class Host:
     def voice(self, request: Any) -> str:
         return self.name
 
+    def said(self, n: int, name: str, request: Any) -> str:
+        """Word n; with passages to rest on, every fourth cites one, and not all of those are there."""
+        word = self.word(n, name)
+        return f"{word[:-1]}[{1 + n % 3}] " if request.documents and n % 4 == 2 else word
+
     async def answer(self, request: Any, sink: Any) -> None:
         rng = self._rng
         self.asked += 1
@@ -95,14 +100,20 @@ class Host:
             last = request.messages[-1]
             given = last.text.split() if last.role == "assistant" else []  # what it is to go on from
             name = given[0].partition(".")[0] if given else self.voice(request)
+            if given and (rest := self.said(len(given) - 1, name, request)[len(given[-1]) : -1]):
+                sink.feed([Delta(part=0, text=rest + " ")])  # it was cut in the middle of a word
             for n in range(words):
+                said = self.said(len(given) + n, name, request)
+                if said[-2] == "]" and (n == breaks or rng.random() < 0.5):
+                    head, _, said = said.partition("[")
+                    sink.feed([Delta(part=0, text=head + "[")])  # a marker in two pieces, or cut in its middle
                 if n == breaks and fault in ("after", "cut"):
                     if fault == "cut":
                         return  # neither a part's end nor a finish
                     raise UpstreamError("the connection was reset", code="upstream_cut")
                 if n == breaks and fault == "stall":
                     await asyncio.get_running_loop().create_future()
-                sink.feed([Delta(part=0, text=self.word(len(given) + n, name))])
+                sink.feed([Delta(part=0, text=said)])
                 if rng.random() < 0.7:
                     await asyncio.sleep(rng.expovariate(50))
                 if sink.full:
@@ -171,6 +182,8 @@ class Prompt:
 
 class World:
     """seed: tells all of it. seen: what has happened, so that a test can say that everything did."""
+
+    readers: tuple[str, ...] = ("reads", "leaves", "stops", "two")
 
     def __init__(self, seed: int, *, requests: int = 12) -> None:
         self.rng = rng = random.Random(seed)
@@ -250,7 +263,7 @@ class World:
         policy = rng.choice(["cancel", "grace:1", "continue"])
         said = self.own.choice(["Who?", "Why?", "What?"]) if self.wrapped else "Hello?"
         meta = await desk.start(question(said, model=model, on_disconnect=policy, **self.said))
-        entries = await getattr(self, "_" + rng.choice(["reads", "leaves", "stops", "two"]))(desk, meta.stream, policy)
+        entries = await getattr(self, "_" + rng.choice(self.readers))(desk, meta.stream, policy)
         self.read[meta.stream] = [e.raw for e in entries]
         self._check(well_formed(entries))
 
@@ -339,6 +352,7 @@ class World:
             assert end.error is None
         if end.status == "failed":
             assert end.error is not None
+            assert end.error.code != "internal_error"
             self.seen[end.error.code] += 1
         return end
 
