@@ -137,7 +137,14 @@ async def house(settings: Settings, *, own_port: int, source: Source | None = No
         tools = await stack.enter_async_context(toolbox(settings, metrics))
         # outside the cache: answers are kept by the passages they saw
         secret = await mark_secret(library.store)
-        grounding = Grounding(settings.retrieval, library.finder, library.watch, secret, metrics.searches)
+        grounding = Grounding(
+            settings.retrieval,
+            library.finder,
+            library.watch,
+            secret=secret,
+            meter=metrics.searches,
+            reach=lambda model: arranged.reach(model),  # noqa: PLW0108 - which is made from this
+        )
         arranged = Arrangement(
             catalogue, routes=lambda: book.current, wrappers=[caching.around, grounding.around], tools=tools
         )
