@@ -169,9 +169,23 @@ def test_a_call_that_failed_comes_back_as_one_that_failed() -> None:
     request, _ = RESPONSES.parse(json.dumps({"model": "m", "input": output}).encode(), {})
     [came] = request.messages[1].content
     assert (came.text, came.failed) == (SAID, True)
-    output[1]["error"] = "refused"  # as earlier versions of the SDK's types had it
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        ("refused", "refused"),  # as earlier versions of the SDK's types had it
+        ({"type": "http_error", "code": 502, "message": "bad gateway"}, "bad gateway"),
+        ({"type": "mcp_tool_execution_error", "content": 5}, "the tool failed"),
+        ([], "the tool failed"),
+    ],
+)
+def test_errors_of_other_kinds_come_back_too(error, said) -> None:
+    meta, entries = LOGS["failed"]
+    output = json.loads(RESPONSES.whole(meta).feed(entries))["output"]
+    output[1]["error"] = error
     request, _ = RESPONSES.parse(json.dumps({"model": "m", "input": output}).encode(), {})
-    assert request.messages[1].content[0].text == "refused"
+    assert (request.messages[1].content[0].text, request.messages[1].content[0].failed) == (said, True)
 
 
 def test_results_of_the_client_are_put_right_behind_the_message_that_asked_for_them() -> None:

@@ -40,7 +40,7 @@ _DELTAS: Final = {
 _AT_ONCE: Final = (
     "server_call",
     "tool_result",
-)  # told in their first event: the SDK takes no deltas of blocks of a beta
+)  # whole in their first event: the SDK gathers no deltas of a beta's blocks
 TYPES: Final = {
     400: "invalid_request_error",
     401: "authentication_error",

@@ -23,9 +23,7 @@ _PREFIX: Final = {
     "tool_result": "fco",
     "image": "ig",
 }  # of the kinds of parts that Responses has an item for
-CALLED: Final = (
-    "mcp_"  # before the id of a call that the server runs, for which the protocol has no call_id beside the item's own
-)
+CALLED: Final = "mcp_"  # before the id of a call that the server runs: its item has no call_id beside its own id
 _CUT: Final = {"length": "max_output_tokens", "size_limit": "max_output_tokens", "content_filter": "content_filter"}
 
 

@@ -28,7 +28,7 @@ from tidewire.core.request import (
 from tidewire.dialects import body, policy
 from tidewire.dialects.openai_messages import signature_in
 from tidewire.dialects.openai_responses_object import CALLED, Growing
-from tidewire.dialects.server_calls import join, waits
+from tidewire.dialects.server_calls import Turns
 
 KEPT_INPUT: Final = 256 * 1024  # bytes of input items that a stream's meta keeps for GET …/input_items
 
@@ -127,43 +127,43 @@ def _items(given: str | list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def read_items(items: list[dict[str, Any]], at: str = "input") -> list[Message]:
     """Input items as messages; what an assistant thinks, says and calls in one turn is one message."""
-    messages: list[Message] = []
+    turns = Turns()
     for i, item in enumerate(items):
-        _add(messages, item, f"{at}[{i}]")
-    return messages
+        _add(turns, item, f"{at}[{i}]")
+    return turns.messages
 
 
-def _add(messages: list[Message], item: dict[str, Any], at: str) -> None:
+def _add(turns: Turns, item: dict[str, Any], at: str) -> None:
     kind = item.get("type", "message")
     if kind == "message":
         role = _ROLES.get(_text(item, "role", at))
         if role is None:
             raise BadRequest(f"{at}.role may be user, assistant, system or developer", param=f"{at}.role")
         contents = _contents(item.get("content"), f"{at}.content")
-        if role == "assistant" and messages and (_thinks(messages[-1]) or waits(messages)):
-            join(messages, *contents)
+        if role == "assistant" and (_thinks(turns) or turns.waits):
+            turns.join(*contents)
         else:
-            messages.append(Message(role, contents))
+            turns.add(Message(role, contents))
     elif kind == "function_call":
         call, name, arguments = (_text(item, field, at) for field in ("call_id", "name", "arguments"))
-        join(messages, ToolCall(call, name, arguments, signature=signature_in(item.get("extra_content"))))
+        turns.join(ToolCall(call, name, arguments, signature=signature_in(item.get("extra_content"))))
     elif kind == "function_call_output":
-        messages.append(Message("tool", [_result(item, at)]))
+        turns.add(Message("tool", [_result(item, at)]))
     elif kind == "mcp_call":
         call, name, arguments = (_text(item, field, at) for field in ("id", "name", "arguments"))
         call = call.removeprefix(CALLED)
         if (ran := _ran(item, call, name)) is not None:
-            join(messages, ToolCall(call, name, arguments, signature=signature_in(item.get("extra_content"))))
-            messages.append(Message("tool", [ran]))
+            turns.join(ToolCall(call, name, arguments, signature=signature_in(item.get("extra_content"))))
+            turns.add(Message("tool", [ran]))
     elif kind == "reasoning":
         if (thought := _thought(item)) is not None:
-            if messages and _thinks(messages[-1]):
-                join(messages, thought)
+            if _thinks(turns) or turns.waits:
+                turns.join(thought)
             else:
-                messages.append(Message("assistant", [thought]))
+                turns.add(Message("assistant", [thought]))
     elif kind == "image_generation_call":
         if isinstance(item.get("result"), str):
-            join(messages, Image(f"data:image/png;base64,{item['result']}"))
+            turns.join(Image(f"data:image/png;base64,{item['result']}"))
     else:
         raise BadRequest(
             f"{at}.type is not supported here; it may be message, function_call, function_call_output, mcp_call, "
@@ -173,9 +173,10 @@ def _add(messages: list[Message], item: dict[str, Any], at: str) -> None:
         )
 
 
-def _thinks(message: Message) -> bool:
-    """Whether it is a thought to which nothing was said yet."""
-    return message.role == "assistant" and all(isinstance(c, Thought) for c in message.content)
+def _thinks(turns: Turns) -> bool:
+    """Whether the last message is a thought to which nothing was said yet."""
+    last = turns.messages[-1] if turns.messages else None
+    return last is not None and last.role == "assistant" and all(isinstance(c, Thought) for c in last.content)
 
 
 def _thought(item: dict[str, Any]) -> Thought | None:
@@ -246,10 +247,11 @@ def _ran(item: dict[str, Any], call: str, name: str) -> ToolResult | None:
     output, error = item.get("output"), item.get("error")
     if error is None:
         return ToolResult(call, output, name=name) if isinstance(output, str) else None
-    parts = error.get("content") if isinstance(error, dict) else None
-    texts = [p["text"] for p in parts or () if isinstance(p, dict) and isinstance(p.get("text"), str)]
-    said = error if isinstance(error, str) else "".join(texts) or "the tool failed"
-    return ToolResult(call, said, failed=True, name=name)
+    told = error if isinstance(error, dict) else {"message": error}
+    parts = told.get("content")
+    texts = [p.get("text") for p in parts if isinstance(p, dict)] if isinstance(parts, list) else [told.get("message")]
+    said = "".join(text for text in texts if isinstance(text, str))
+    return ToolResult(call, said or "the tool failed", failed=True, name=name)
 
 
 def _text(item: dict[str, Any], name: str, at: str) -> str:

@@ -10,33 +10,42 @@ from tidewire.core.request import Content, Message, ToolCall, ToolResult
 LABEL: Final = "tidewire"  # the server of tools that clients are told of: who runs them for us is no concern of theirs
 
 
-def join(messages: list[Message], *contents: Content) -> None:
-    """Add to what the assistant said last, where that is the end of the conversation, or `waits` for results of the client's own calls.
+class Turns:
+    """Messages as they are read, one after another: what an assistant thinks, says and calls in one turn is one message.
 
-    Hosts demand the results of all calls of a message right behind it.
+    Hosts demand the results of all calls of a message right behind it. So whatever the assistant says behind results belongs to the
+    message before them, while a call of that one has no result: it is the client's own, whose result is still to come.
     """
-    at = _behind(messages)
-    if at and messages[at - 1].role == "assistant" and (at == len(messages) or waits(messages)):
-        messages[at - 1] = Message("assistant", [*messages[at - 1].content, *contents])
-    else:
-        messages.append(Message("assistant", list(contents)))
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self._said = Message("assistant", [])  # the assistant's last
+        self._open: set[str] = set()  # its calls without a result
+
+    @property
+    def waits(self) -> bool:
+        """Whether the results at the end are those of some of the calls before them only."""
+        return bool(self._open) and self.messages[-1].role == "tool"
+
+    def add(self, message: Message) -> None:
+        self.messages.append(message)
+        if message.role == "tool":
+            self._open.difference_update(c.call for c in message.content if isinstance(c, ToolResult))
+        else:
+            self._said = message
+            self._open = _calls(message.content)
+
+    def join(self, *contents: Content) -> None:
+        """Add to what the assistant said last, if its turn goes on."""
+        if self.waits or (self.messages and self.messages[-1].role == "assistant"):
+            self._said.content.extend(contents)
+            self._open |= _calls(contents)
+        else:
+            self.add(Message("assistant", list(contents)))
 
 
-def waits(messages: Sequence[Message]) -> bool:
-    """Whether the results at the end are those of some of the calls before them only."""
-    at = _behind(messages)
-    if not 0 < at < len(messages):
-        return False
-    answered = {c.call for m in messages[at:] for c in m.content if isinstance(c, ToolResult)}
-    return any(c.call not in answered for c in messages[at - 1].content if isinstance(c, ToolCall))
-
-
-def _behind(messages: Sequence[Message]) -> int:
-    """Where the results at the end begin."""
-    at = len(messages)
-    while at and messages[at - 1].role == "tool":
-        at -= 1
-    return at
+def _calls(contents: Sequence[Content]) -> set[str]:
+    return {c.call for c in contents if isinstance(c, ToolCall)}
 
 
 def turn(contents: Sequence[Content], ran: set[str]) -> list[Message]:
@@ -44,14 +53,13 @@ def turn(contents: Sequence[Content], ran: set[str]) -> list[Message]:
 
     Of these, a call without its result stays out, and so does a result without its call.
     """
-    calls = {c.call for c in contents if isinstance(c, ToolCall)}
-    halves = ran - (calls & {c.call for c in contents if isinstance(c, ToolResult)})
-    out: list[Message] = []
+    halves = ran - (_calls(contents) & {c.call for c in contents if isinstance(c, ToolResult)})
+    turns = Turns()
     for content in contents:
         if isinstance(content, ToolCall | ToolResult) and content.call in halves:
             continue
         if isinstance(content, ToolResult):
-            out.append(Message("tool", [content]))
+            turns.add(Message("tool", [content]))
         else:
-            join(out, content)
-    return out
+            turns.join(content)
+    return turns.messages

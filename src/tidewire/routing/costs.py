@@ -84,10 +84,10 @@ class Alone:
 
     def feed(self, events: Sequence[Event]) -> None:
         self._tally.hear(events)
-        if any(isinstance(event, Finish) for event in events):
+        end = next((i for i, event in enumerate(events) if isinstance(event, Finish)), None)
+        if end is not None:
             self._costs.book("draft")
-            last = next(i for i, event in enumerate(events) if isinstance(event, Finish))
-            events = [*events[:last], *self._costs.told(), *events[last:]]
+            events = [*events[:end], *self._costs.told(), *events[end:]]
         self._sink.feed(events)
 
     @property

@@ -46,9 +46,8 @@ class Unfinished:
             if ours:
                 kept = self._kept.get(_key(request.tenant, asked, calls := _calls(messages)), (messages, 0))[0]
                 more = {c.call for c in _calls(kept)} - {c.call for c in calls}
-                out.extend(
-                    messages if any(c.call in more for c in told) else kept
-                )  # some dialects tell the client of ours
+                shown = any(c.call in more for c in told)  # some dialects tell the client of ours
+                out.extend(messages if shown else kept)
             else:
                 asked += [message.text for message in messages if message.role == "user"]
                 out.extend(messages)
