@@ -264,7 +264,10 @@ async def test_a_watched_folder_is_followed_through_renames_deletes_and_a_burst(
     assert supervisor.states["docs"].status == "waiting"
 
 
-async def test_a_source_that_fails_stops_no_other_and_says_why(store: MemoryStore, docs: Path, tmp_path: Path) -> None:
+async def test_a_source_that_fails_stops_no_other_and_says_why(
+    store: MemoryStore, docs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tidewire.retrieval.sources.supervisor.FIRST", 3600.0)
     sources = {name: Watched(Folder(path), "acme", 60.0) for name, path in (("gone", tmp_path / "no"), ("docs", docs))}
     supervisor = Supervisor(intake(store), sources)
     supervisor.start()
