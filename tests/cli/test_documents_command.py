@@ -23,7 +23,8 @@ def test_documents_are_listed_by_words_of_their_title_or_place(run, server, harb
     assert listed == f"{harbour}  2026-01-02  Harbour  (harbour.md)\n"
     lines = run("documents", "list", "--source", "", "--json", "--url", server).stdout.splitlines()
     assert [msgspec.json.decode(line)["location"] for line in lines] == ["harbour.md", "rota.md"]
-    assert run("documents", "list", "--source", "none", "--url", server).stdout == ""
+    none = run("documents", "list", "--source", "none", "--url", server)
+    assert (none.stdout, none.stderr) == ("", "no document fits\n")
     assert run("documents", "list", "--only", "expiring", "--url", server).stdout == ""
 
 

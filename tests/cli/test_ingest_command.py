@@ -54,7 +54,7 @@ def test_the_exit_code_says_that_some_documents_could_not_be_read_and_not_that_s
     done = run("ingest", "docs", "--data", "here")
     assert done.exit_code == 4
     assert done.stdout.startswith("0 files indexed (0 passages), 1 unchanged")
-    assert "rows.jsonl: not read: no line of it is JSON" in done.stderr
+    assert "rows.jsonl: not read: no line of it is JSON. Write one JSON object a line" in done.stderr  # and what helps
     (docs / "rows.jsonl").unlink()
     (docs / "letter.txt").write_bytes(b"Dear \0\0\0")  # it is called a text, and is none
     assert run("ingest", "docs", "--data", "here").exit_code == 4

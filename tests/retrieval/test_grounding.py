@@ -202,6 +202,8 @@ async def test_a_plan_may_leave_the_search_less_time_than_the_settings() -> None
     search = Searching(passage(1, "Twice a day."), seconds=30.0)
     await Grounded(model, search, watch(), Terms(within=60.0), clock=lambda: NOW).answer(asked, out)
     assert codes(out) == ["retrieval_late"]
+    said = next(e.message for e in out if isinstance(e, Notice))
+    assert said == "the search took longer than its 10 ms; the model answers without your documents"
 
 
 async def test_a_request_without_a_question_is_not_searched_for() -> None:

@@ -55,13 +55,18 @@ def list_(
     """
     with Tidewire(url, key) as client:
         after: str | None = ""
+        none = True
         while after is not None:
             wanted = asked.listing(after=after, limit=500, source=source, like=" ".join(words), only=only or "all")
             page = asked.page(client.ask(wanted))
-            after = page.after
+            after, none = page.after, none and not page.documents
             for one in page.documents:
                 line = f"{one.id}  {_day(one.published)}  {one.title}  ({one.uri})"
                 click.echo(_json(one) if as_json else harmless(line))
+    if none:
+        click.echo(
+            "no document fits" if words or source is not None or only else "there are no documents yet", err=True
+        )
 
 
 @documents.command(short_help="Show one with its text.")

@@ -18,6 +18,7 @@ from tidewire.cli.screen import harmless
 from tidewire.core.errors import TidewireError
 from tidewire.retrieval.intake import Delivery, Report
 from tidewire.retrieval.reading.dates import seconds
+from tidewire.retrieval.remedies import remedy
 from tidewire.retrieval.sources.folder import Choice, Folder
 from tidewire.retrieval.sources.port import Source
 from tidewire.retrieval.sources.web import Pages, Web
@@ -183,7 +184,7 @@ def say(report: Report) -> None:
         f"{report.left_out} skipped, in {report.seconds:.1f} s"
     )
     for name, why in report.skipped[:SHOWN]:
-        click.echo(harmless(f"  {name}: {why}"), err=True)
+        click.echo(harmless(f"  {name}: {why}. {remedy(why)}".rstrip(". ")), err=True)
     if report.left_out > SHOWN:
         click.echo(f"  and {report.left_out - SHOWN} more", err=True)
     for name, phrase in report.suspicious[:SHOWN]:

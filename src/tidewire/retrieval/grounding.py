@@ -131,15 +131,19 @@ class Grounded:
         sink.feed([Progress(stage="retrieving", detail="searching the documents")])
         loop = asyncio.get_running_loop()
         began = loop.time()
+        allowed = within(request, self._terms.within)
         found: list[Found] = []
         told: Retrieved | None = None
         took: dict[str, float] = {}
         events: list[Event]
         try:
-            async with asyncio.timeout_at(began + within(request, self._terms.within)):
+            async with asyncio.timeout_at(began + allowed):
                 results = await self._finder.find(request.tenant, self._query(request, began))
         except TimeoutError:
-            result, message = "late", "the search took too long; the model answers without your documents"
+            result = "late"
+            message = (
+                f"the search took longer than its {allowed * 1000:.0f} ms; the model answers without your documents"
+            )
             events = [Notice(code=LATE, message=message)]
         except TidewireError as error:
             result, message = "failed", f"the search failed ({error.kind}); the model answers without your documents"
