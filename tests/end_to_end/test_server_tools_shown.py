@@ -35,11 +35,15 @@ async def tidewire(tmp_path):
         messages = call.json["messages"]
         call.head(200)
         if messages[-1]["role"] == "user":
-            city = json.dumps({"city": messages[-1]["content"]})
-            given = {"index": 0, "id": f"c{len(messages)}", "type": "function"}
-            given["function"] = {"name": "weather", "arguments": city}
-            calls = [{"index": 0, "delta": {"tool_calls": [given]}, "finish_reason": None}]
-            said = [chat("Let me see. "), chat(choices=calls), chat(finish="tool_calls")]
+            city = messages[-1]["content"]
+            calls = [asking(0, f"c{len(messages)}", "weather", {"city": city})]
+            calls += (
+                [asking(1, "p1", "pick", {})]
+                if any(t["function"]["name"] == "pick" for t in call.json["tools"])
+                else []
+            )
+            delta = {"index": 0, "delta": {"tool_calls": calls}, "finish_reason": None}
+            said = [chat("Let me see. "), chat(choices=[delta]), chat(finish="tool_calls")]
         else:
             known = sum(m["role"] == "tool" for m in messages)
             said = [chat(f"I know {known}."), chat(finish="stop")]
@@ -49,6 +53,10 @@ async def tidewire(tmp_path):
 
     async with Upstream(script) as upstream, serving(tmp_path, hosts={"far": upstream.url}, tools=TOOLS) as server:
         yield Both(server.url, upstream)
+
+
+def asking(index: int, call: str, name: str, given: dict[str, str]) -> dict[str, Any]:
+    return {"index": index, "id": call, "type": "function", "function": {"name": name, "arguments": json.dumps(given)}}
 
 
 class Both(NamedTuple):
@@ -111,6 +119,39 @@ async def test_the_openai_client_goes_on_from_a_response_by_its_id(tidewire) -> 
         failed = await client.responses.create(model="far/m", input="Atlantis")
         assert failed.output[1].status == "failed"
         assert failed.output[1].error.content[0]["text"] == "weather refused: it has no weather"
+
+
+PICKED = [("user", "Kiel"), ("assistant", ["c1", "p1"]), ("tool", SKY), ("tool", "red")]
+
+
+async def test_the_openai_client_with_a_tool_of_its_own_sends_both_back_and_the_model_finds_them_once(tidewire) -> None:
+    async with openai.AsyncOpenAI(base_url=f"{tidewire.url}/v1", api_key="none", max_retries=0) as client:
+        tools: list[Any] = [{"type": "function", "name": "pick", "parameters": {"type": "object"}, "strict": False}]
+        asked: list[Any] = [{"role": "user", "content": "Kiel"}]
+        first = await client.responses.create(model="far/m", input=asked, tools=tools)
+        assert [item.type for item in first.output] == ["message", "mcp_call", "function_call"]
+        picked: Any = {"type": "function_call_output", "call_id": "p1", "output": "red"}
+        second = await client.responses.create(model="far/m", input=[*asked, *first.output, picked], tools=tools)
+        one_by_one = [PICKED[0], ("assistant", ["c1"]), PICKED[2], ("assistant", ["p1"]), PICKED[3]]
+        assert second.output_text == "I know 2."
+        assert told(tidewire) == one_by_one
+        await client.responses.create(model="far/m", input=[picked], previous_response_id=first.id, tools=tools)
+        assert told(tidewire) == one_by_one
+
+
+async def test_the_anthropic_client_with_a_tool_of_its_own_does_so_too(tidewire) -> None:
+    async with anthropic.AsyncAnthropic(base_url=tidewire.url, api_key="none", max_retries=0) as client:
+        fields: dict[str, Any] = {"model": "far/m", "max_tokens": 100, "betas": [MCP]}
+        fields["tools"] = [{"name": "pick", "input_schema": {"type": "object"}}]
+        messages: list[Any] = [{"role": "user", "content": "Kiel"}]
+        first = await client.beta.messages.create(**fields, messages=messages)
+        assert [block.type for block in first.content] == ["text", "mcp_tool_use", "tool_use", "mcp_tool_result"]
+        assert first.stop_reason == "tool_use"
+        picked = {"type": "tool_result", "tool_use_id": "p1", "content": "red"}
+        messages += [{"role": "assistant", "content": first.content}, {"role": "user", "content": [picked]}]
+        second = await client.beta.messages.create(**fields, messages=messages)
+        assert second.content[0].text == "I know 2."
+        assert told(tidewire) == PICKED
 
 
 @pytest.mark.parametrize("beta", [True, False])

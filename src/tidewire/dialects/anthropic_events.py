@@ -37,10 +37,8 @@ _DELTAS: Final = {
     "thinking": b'"thinking_delta","thinking":',
     "tool_call": b'"input_json_delta","partial_json":',
 }
-_AT_ONCE: Final = (
-    "server_call",
-    "tool_result",
-)  # whole in their first event: the SDK gathers no deltas of a beta's blocks
+# Kinds that are whole in their first event: the SDK gathers no deltas of a beta's blocks.
+_AT_ONCE: Final = ("server_call", "tool_result")
 TYPES: Final = {
     400: "invalid_request_error",
     401: "authentication_error",
