@@ -95,6 +95,8 @@ async def test_a_search_says_of_each_passage_how_it_came_to_its_place_and_which_
     await page.keyboard.press("Enter")
     first = page.locator(".results > li").first
     await first.get_by_role("link", name="New pilots").wait_for()
+    assert await page.get_by_text("This server has no encoder").count() == 1  # a choice of the settings, and no fault
+    assert await page.locator(".strip:visible").count() == 0
     assert await first.locator(".parts dt").all_inner_texts() == ["Words", "Age", "Place"]
     assert "the same text; this one is newer" in await first.locator(".copies").inner_text()
     await first.get_by_text("How it came to its place").click()

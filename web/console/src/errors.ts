@@ -8,6 +8,7 @@ const ADVICE: Record<string, string> = {
   expired: "Answers are kept for a limited time. Ask the question again to get a new one.",
   unknown_model: "Choose another model below the question.",
   overloaded: "Wait a moment and try again.",
+  server_lost: "", // its message says what to do
   shutting_down: "The server is restarting: try again in a moment.",
   timed_out: "Try again, or ask for something shorter.",
   too_large: "Shorten the question, or begin a new conversation.",
@@ -17,7 +18,7 @@ const ADVICE: Record<string, string> = {
 
 export function advice(info: ErrorInfo): string {
   const known = ADVICE[info.code];
-  if (known) return known;
+  if (known !== undefined) return known;
   const status = info.status ?? 0;
   if (info.retryable) return "Try again in a moment.";
   if (status === 400 || status === 422) return "Change the question or the model and try again.";

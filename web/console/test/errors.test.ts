@@ -7,4 +7,5 @@ test("nobody is told to try again where that cannot help", () => {
   assert.match(advice({ code: "upstream_auth", message: "", status: 502 }), /^Choose another model; .*tidewire doctor/);
   assert.match(advice({ code: "upstream_refused", message: "", status: 400 }), /^Change the question/);
   assert.match(advice({ code: "internal_error", message: "", status: 500 }), /the server's log/);
+  assert.equal(advice({ code: "server_lost", message: "what it said is kept: ask again", status: 503, retryable: true }), "");
 });

@@ -43,23 +43,23 @@ export class SearchView {
     const encoder = this.look()?.encoder ?? null;
     const weight = Math.round(results.recency_weight * 100);
     const notes = [
-      ...(encoder === null ? ["This server has no encoder, so search is by words alone; [embedding] in the settings gives it one."] : []),
       ...(results.ready === "lexical" ? ["The index is still being filled: there may be more in a moment."] : []),
       ...results.notices.map(noticed),
     ];
     this.root.replaceChildren(
       h("div", { class: "section-head" }, h("h2", {}, said), h("p", { class: "told" }, timed)),
       ...notes.map((text) => h("p", { class: "strip" }, text)),
-      n ? h("p", { class: "hint" }, weight ? `Age may take up to ${weight} % of a score here.` : "Age counts nothing here.", results.reranker ? ` The order is that of the reranker ${results.reranker}.` : "") : nothing(question),
+      ...(encoder === null ? [h("p", { class: "hint" }, "This server has no encoder, so search is by words alone; [embedding] in the settings gives it one.")] : []),
+      n ? h("p", { class: "hint" }, weight ? `Age may take up to ${weight} % of a score here.` : "Age counts nothing here.", results.reranker ? ` The order is that of the reranker ${results.reranker}.` : "") : nothing(question, encoder !== null),
       h("ol", { class: "results" }, ...results.passages.map((found) => result(found, question.query, encoder !== null))),
     );
     this.say(`${said}.`);
   }
 }
 
-function nothing(question: Question): HTMLElement {
+function nothing(question: Question, embeds: boolean): HTMLElement {
   const groups = question.groups.length ? ` that members of ${question.groups.join(", ")} may read` : ", of those that everybody may read";
-  return h("p", { class: "hint" }, `No passage${groups}, holds a word of this or comes near its meaning. Try other words; or look whether the document is here, and who may read it.`);
+  return h("p", { class: "hint" }, `No passage${groups}, holds a word of this${embeds ? " or comes near its meaning" : ""}. Try other words; or look whether the document is here, and who may read it.`);
 }
 
 function result(found: Found, query: string, embeds: boolean): HTMLElement {
