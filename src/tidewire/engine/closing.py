@@ -13,6 +13,7 @@ from tidewire.core.events import (
     Closed,
     ErrorInfo,
     Event,
+    Finish,
     Opened,
     Reason,
     Retrieved,
@@ -21,7 +22,7 @@ from tidewire.core.events import (
     Superseded,
     Usage,
 )
-from tidewire.core.ports import Meta
+from tidewire.core.ports import Meta, Stage
 from tidewire.core.sources import Rested
 
 log = logging.getLogger("tidewire.run")
@@ -107,6 +108,17 @@ class Sums:
             superseded=len(self._old),
             ms=round(self._ms, 3),
         )
+
+
+def held_back(stages: Sequence[Stage]) -> list[Event]:
+    """What the stages still hold of an answer that is over."""
+    out: list[Event] = []
+    for n, stage in enumerate(stages):
+        tail = stage.end()
+        for later in stages[n + 1 :]:
+            tail = [x for e in tail for x in later.feed(e)]
+        out.extend(e for e in tail if not isinstance(e, Finish))
+    return out
 
 
 def closing(

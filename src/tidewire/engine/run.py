@@ -21,7 +21,7 @@ from tidewire.core.events import Delta, Entry, Event, NewEntry, Reason, Span, en
 from tidewire.core.meter import Meter
 from tidewire.core.ports import Meta, Provider, Stage, Step, Writer
 from tidewire.core.request import Request
-from tidewire.engine.closing import Sums, closing, defect, opened, wordless
+from tidewire.engine.closing import Sums, closing, defect, held_back, opened, wordless
 from tidewire.engine.following import Audience
 from tidewire.engine.gate import Gate
 from tidewire.engine.plan import Plan, notice, over, shown
@@ -206,7 +206,7 @@ class Run:
             timer.cancel()
         reason = self._judge(error)
         try:
-            self._append(self._held_back())
+            self._append(held_back(self._stages))
         except Exception as broken:  # noqa: BLE001 - supervisor boundary: a stage broke while ending
             self._error = defect(broken, self.meta)
             reason = "error"
@@ -246,16 +246,6 @@ class Run:
             )
         self._error = error if isinstance(error, TidewireError) else defect(error, self.meta)
         return "error"
-
-    def _held_back(self) -> list[Event]:
-        """What the stages still hold."""
-        out: list[Event] = []
-        for i, stage in enumerate(self._stages):
-            tail = stage.end()
-            for later in self._stages[i + 1 :]:
-                tail = [x for e in tail for x in later.feed(e)]
-            out.extend(e for e in tail if not isinstance(e, ev.Finish))
-        return out
 
     def _last_words(self, reason: Reason) -> list[Event]:
         out: list[Event] = [ev.PartEnded(part=part) for part in self._parts]
