@@ -196,6 +196,14 @@ async def test_without_passages_the_question_goes_as_it_is_and_the_stream_says_w
     assert not any(isinstance(e, Citation) for e in out)
 
 
+async def test_what_was_asked_is_still_known_behind_the_passages() -> None:
+    """A model that quotes, as the last resort of a route, and the judge of a cascade look at the question alone."""
+    model = Model("So [1].")
+    await ask(Searching(passage(1, "Twice a day.")), model)
+    assert "Twice a day." in model.request.messages[-1].text
+    assert model.request.question == "When is high water?"
+
+
 async def test_a_plan_may_leave_the_search_less_time_than_the_settings() -> None:
     out, model = Collected(), Model("Hello")
     asked = Request(model="m", messages=[Message("user", [Text("When?")])], search_s=0.01)

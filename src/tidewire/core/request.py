@@ -264,5 +264,9 @@ class Request(msgspec.Struct, omit_defaults=True):
 
     @property
     def question(self) -> str:
-        """The text of the last user message, or ""."""
-        return next((m.text for m in reversed(self.messages) if m.role == "user"), "")
+        """The text of the last user message, or ""; without the passages at its head, where `documents` names them."""
+        asked = next((m for m in reversed(self.messages) if m.role == "user"), None)
+        if asked is None:
+            return ""
+        own = asked.content[1:] if asked.kept and self.documents else asked.content
+        return "".join(c.text for c in own if isinstance(c, Text))
