@@ -11,9 +11,10 @@ import pytest
 
 from serving import Served, serving
 from tidewire.retrieval.search import Query, Results, Search
+from tidewire.routing.table import Candidate, Plan
 from tidewire.server.cache_settings import Cache
 from tidewire.server.settings import Retrieval
-from upstream import Upstream, says
+from upstream import Upstream, refuses, says
 
 GROUNDED = Retrieval(models=["far/m"], deadline_ms=15_000.0)
 QUESTION = "How often is high water?"
@@ -55,6 +56,23 @@ async def test_the_host_is_given_the_passage_and_each_dialect_shows_its_citation
         message = {"id": "u1", "role": "user", "parts": [{"type": "text", "text": QUESTION}]}
         _, _, body = await tidewire.ask("POST", "/api/chat", {"id": "c1", "model": "far/m", "messages": [message]})
         assert b'"source-' in body
+
+
+async def test_the_last_resort_of_a_route_quotes_what_answers_the_question_and_not_the_passages(tmp_path: Path) -> None:
+    routes = {"quick": Plan(candidates=[Candidate(model="down/m")], degrade="extractive", retries=0)}
+    async with (
+        Upstream(refuses(503)) as down,
+        serving(
+            tmp_path,
+            hosts={"down": down.url},
+            routes=routes,
+            retrieval=Retrieval(models=["quick"], deadline_ms=15_000.0),
+        ) as tidewire,
+    ):
+        await put(tidewire, b"# Tides\n\nHigh water comes twice a day.")
+        _, _, body = await tidewire.ask("POST", "/v1/streams", {"model": "quick", "input": QUESTION})
+        lines = [json.loads(line[5:]) for line in body.decode().splitlines() if line.startswith("data:")]
+        assert "".join(line["text"] for line in lines if line.get("type") == "delta") == "High water comes twice a day."
 
 
 @pytest.mark.parametrize("cut", [2, 5, 9])
