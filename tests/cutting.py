@@ -275,7 +275,7 @@ class Sockets:
 def handshake(path: str = "/v1/ws") -> bytes:
     key = base64.b64encode(os.urandom(16)).decode()
     return (
-        f"GET {path} HTTP/1.1\r\nhost: tidewire\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
+        f"GET {path} HTTP/1.1\r\nhost: localhost\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
         f"sec-websocket-version: 13\r\nsec-websocket-key: {key}\r\n\r\n"
     ).encode()
 

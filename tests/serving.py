@@ -229,7 +229,7 @@ def request(method: str, path: str, body: Any = None, **headers: str) -> bytes:
     if body is not None and not isinstance(body, bytes):
         body = json.dumps(body).encode()
     data = body or b""
-    lines = {"host": "tidewire"} | ({"content-type": "application/json"} if body is not None else {})
+    lines = {"host": "127.0.0.1"} | ({"content-type": "application/json"} if body is not None else {})
     if body is not None or method == "POST":
         lines["content-length"] = str(len(data))
     lines |= {name.replace("_", "-"): value for name, value in headers.items()}

@@ -152,7 +152,7 @@ async def test_a_page_that_may_not_call_changes_nothing_either(closed):
     assert (await closed.ask("GET", "/v1/documents/planted.md"))[0] == 404
     for own in (
         {},
-        {"origin": "http://tidewire"},
+        {"origin": "http://127.0.0.1"},
         {"origin": "https://proxy.example", "sec_fetch_site": "same-origin"},
     ):
         status, _, _ = await closed.ask("POST", "/v1/documents", line, **own, **simple)

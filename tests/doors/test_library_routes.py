@@ -24,7 +24,7 @@ KEYS = {"Bearer a": "acme", "Bearer b": "bolt"}
 class ByKey:
     """A key for each tenant."""
 
-    def __init__(self, key: str | None = None) -> None: ...
+    def __init__(self, *given: object) -> None: ...
 
     def check(self, headers: Any, query_key: str | None = None) -> str:
         tenant = KEYS.get(headers.get("authorization", ""))

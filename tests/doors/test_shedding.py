@@ -107,7 +107,7 @@ async def test_what_begins_no_answer_goes_its_way(full):
 
 async def test_a_body_that_does_not_end_is_not_read_to_its_end(full):
     peer = await full.peer()
-    peer.raw(b"POST /v1/streams HTTP/1.1\r\nhost: x\r\ncontent-length: 90000000\r\n\r\n")
+    peer.raw(b"POST /v1/streams HTTP/1.1\r\nhost: localhost\r\ncontent-length: 90000000\r\n\r\n")
     async with asyncio.timeout(30):
         with pytest.raises((ConnectionError, BrokenPipeError)):  # noqa: PT012 - which write breaks is the kernel's
             while True:
@@ -121,7 +121,7 @@ async def test_a_body_in_many_pieces_is_read_away_and_the_connection_kept(full):
     peer = await full.peer()
     body = json.dumps({**ASK, "input": "x" * 300_000}).encode()
     for _ in range(2):
-        peer.raw(b"POST /v1/streams HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body))
+        peer.raw(b"POST /v1/streams HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n" % len(body))
         for at in range(0, len(body), 50_000):
             peer.raw(body[at : at + 50_000])
             await peer.writer.drain()
@@ -144,7 +144,7 @@ async def test_requests_in_one_write_are_each_answered_in_turn(full):
 async def test_who_never_sends_the_body_is_not_waited_for(full):
     before = set(full.connections)
     peer = await full.peer()
-    peer.raw(b"POST /v1/streams HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n")
+    peer.raw(b"POST /v1/streams HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\n")
     await eventually(lambda: any(one._in_body for one in full.connections - before))
     (connection,) = (one for one in full.connections - before if one._in_body)
     connection.check(connection._deadline + 1.0)
@@ -230,7 +230,7 @@ async def test_a_question_in_pieces_is_let_in_and_one_for_another_address_answer
     peer, waiting = await on_the_doorstep(full)
     peer.raw(b"GET /healthz HT")
     await eventually(lambda: waiting not in full.server._waiting)
-    peer.raw(b"TP/1.1\r\nhost: x\r\n\r\n")
+    peer.raw(b"TP/1.1\r\nhost: localhost\r\n\r\n")
     assert (await peer.head())[0] == 200
     other, _ = await on_the_doorstep(full)
     other.ask("GET", "/v1/streams/held")

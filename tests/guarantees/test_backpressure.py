@@ -64,7 +64,7 @@ async def test_a_socket_that_never_reads_is_let_go_and_its_stream_goes_on(tmp_pa
     async with serving(tmp_path, limits=limits) as tidewire:
         peer = await tidewire.peer(buffer=4096)
         peer.raw(
-            b"GET /v1/ws HTTP/1.1\r\nhost: x\r\nconnection: Upgrade\r\nupgrade: websocket\r\n"
+            b"GET /v1/ws HTTP/1.1\r\nhost: localhost\r\nconnection: Upgrade\r\nupgrade: websocket\r\n"
             b"sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         )
         await peer.reader.readuntil(b"\r\n\r\n")

@@ -83,7 +83,9 @@ class WebSocketDoor:
         await _Socket(self, scope, headers, receive, send).run()
 
     def _welcome(self, headers: dict[str, str]) -> bool:
-        """A page of another origin may not use a socket with this browser's reach; the server's own page may."""
+        """A page of another origin may not use a socket with this browser's reach; the server's own page may, by a name of the server."""
+        if not self.access.asked_by(headers.get("host", "")):
+            return False
         origin = headers.get("origin")
         if origin is None or "*" in self.origins or origin in self.origins:
             return True

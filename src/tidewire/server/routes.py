@@ -141,7 +141,9 @@ def router(house: House) -> tuple[ASGIApp, Shedding]:
     limits = settings.limits
     manner = Manner(heartbeat=max(1, round(settings.streams.heartbeat_s)), retry=settings.streams.retry_ms)
     streaming = Streaming(house.sessions, manner, house.metrics)
-    access = Access(settings.server.api_key or None)
+    # A server beyond loopback is reached by names that nobody here knows, and was told to be open.
+    hosts = frozenset({settings.server.host, *settings.server.hosts}) if settings.loopback else None
+    access = Access(settings.server.api_key or None, hosts)
     origins = Origins(settings.server.origins)
     routes = Routes(access, origins, limits.body_bytes)
 

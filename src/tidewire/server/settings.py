@@ -36,18 +36,17 @@ class Server(Group, frozen=True):
 
     host: Annotated[str, Meta(min_length=1, description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on; 0 takes a free one.")] = 8400
-    tls_cert: Annotated[str, Meta(description="Certificate chain (PEM file); with tls_key, the server speaks TLS.")] = (
-        ""
-    )
+    tls_cert: Annotated[str, Meta(description="Certificate chain (PEM); with tls_key, the server speaks TLS.")] = ""
     tls_key: Annotated[str, Meta(description="Private key of tls_cert (PEM file).")] = ""
     api_key: Annotated[
         str, Meta(description="Key that callers must send; none: anybody who reaches the port may call.")
     ] = ""
     open: Annotated[bool, Meta(description="Allow listening beyond loopback without an api_key.")] = False
     origins: Annotated[list[str], Meta(description='Web origins that may call from a browser; ["*"] allows all.')] = []
-    drain_s: Annotated[
-        Seconds, Meta(description="On SIGTERM, running answers get this long before they are ended.")
-    ] = 30.0
+    hosts: Annotated[
+        list[str], Meta(description='Names it is asked by on loopback without an api_key; ["*"] allows all.')
+    ] = []
+    drain_s: Annotated[Seconds, Meta(description="On SIGTERM, running answers get this long to end.")] = 30.0
     backlog: Annotated[Count, Meta(description="Connections that may wait to be accepted.")] = 2048
 
 
