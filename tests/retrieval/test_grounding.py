@@ -183,6 +183,7 @@ async def test_results_of_tools_stay_behind_the_question() -> None:
         (Searching(), "retrieval_nothing"),
         (Searching(notices=["index:filling"]), "retrieval_filling"),
         (Searching(passage(1, "late"), seconds=30.0), "retrieval_late"),
+        (Searching(notices=["lexical:late"]), "retrieval_late"),
         (Searching(error=UpstreamError("no", code="upstream_cut")), "retrieval_failed"),
     ],
 )

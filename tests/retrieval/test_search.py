@@ -200,6 +200,35 @@ async def test_what_a_reranker_is_not_given_stays_behind_what_it_has_read() -> N
     assert (slow.reranker, slow.notices) == ("played", ["rerank:read:2 of 3"])
 
 
+class StandingStill(PlayedIndex):
+    """A thread that searches by words, and does not come back."""
+
+    async def lexical(self, namespace: str, query: str, limit: int, which: Filter) -> list[Scored]:
+        await asyncio.sleep(3600)
+        raise AssertionError
+
+
+@in_virtual_time
+async def test_words_that_are_late_leave_what_was_found_by_meaning_and_are_said() -> None:
+    loop = asyncio.get_running_loop()
+    for encoder, chunks in ((PlayedEncoder(), [3]), (None, [])):
+        index = StandingStill([], [(3, 0.9)])
+        store = PlayedStore([row(3)])
+        search = Search(cast(Store, store), cast(Index, index), encoder=encoder, clock=lambda: NOW)
+        began = loop.time()
+        results = await search.find("a", Query(text="heron", deadline=began + 0.2))
+        assert [one.row.chunk for one in results.found] == chunks
+        assert results.notices == ["lexical:late"]
+        assert loop.time() - began == pytest.approx(0.2)
+
+
+@in_virtual_time
+async def test_words_have_a_moment_where_the_time_is_over_already() -> None:
+    results = await find(search(), deadline=asyncio.get_running_loop().time() - 1.0)
+    assert [one.row.chunk for one in results.found] == [1, 2, 3]
+    assert results.notices == []
+
+
 async def test_a_search_before_the_index_is_made_says_so() -> None:
     index = PlayedIndex([(1, 2.0)], [])
     index.ready = "empty"

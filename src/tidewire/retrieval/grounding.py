@@ -25,7 +25,7 @@ from tidewire.core.sources import Source
 from tidewire.core.tokens import of_text
 from tidewire.retrieval.asked import query, retrieved, titled, within
 from tidewire.retrieval.markers import Markers
-from tidewire.retrieval.search import FILLING, Finder, Found, Query, Results
+from tidewire.retrieval.search import FILLING, WORDS_LATE, Finder, Found, Query, Results
 from tidewire.retrieval.watch import Watch
 from tidewire.retrieval.waterfall import spans
 
@@ -139,6 +139,8 @@ class Grounded:
         try:
             async with asyncio.timeout_at(began + allowed):
                 results = await self._finder.find(request.tenant, self._query(request, began))
+                if not results.found and WORDS_LATE in results.notices:
+                    raise TimeoutError
         except TimeoutError:
             result = "late"
             message = (

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from tidewire.core.meter import SearchMeter
-from tidewire.retrieval.search import Finder, Found, Query, Results
+from tidewire.retrieval.search import WORDS_LATE, Finder, Found, Query, Results
 
 log = logging.getLogger("tidewire.retrieval")
 
@@ -65,6 +65,8 @@ class Measured:
 def _how(results: Results) -> str:
     if results.cached:
         return "cached"
+    if WORDS_LATE in results.notices:
+        return "words_late"
     for notice in results.notices:
         if notice.startswith(FAILED):
             return "encoder_late" if notice == LATE else "encoder_failed"
