@@ -102,6 +102,7 @@ def test_every_metric_is_explained_with_its_labels():
     metrics.not_warmed("p", "upstream_c")
     metrics.cascaded("c", "kept")
     metrics.cascade_cost("c", "draft", 0.1)
+    metrics.route_cost("r", "m", 0.1)
     metrics.tool_called("t", "ok", 0.1)
     metrics.tool_retried("t")
     metrics.continued("r", "m", "whole")

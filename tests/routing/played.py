@@ -48,12 +48,16 @@ class Tally:
         self.failures: list[tuple[str, str]] = []
         self.states: dict[str, str] = {}
         self.continuations: list[tuple[str, str]] = []
+        self.costs: list[tuple[str, float]] = []
 
     def tried(self, route, model):
         self.asked[model] = self.asked.get(model, 0) + 1
 
     def try_failed(self, route, model, code):
         self.failures.append((model, code))
+
+    def route_cost(self, route, model, usd):
+        self.costs.append((model, usd))
 
     def continued(self, route, model, result):
         self.continuations.append((model, result))

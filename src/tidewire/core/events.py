@@ -250,7 +250,7 @@ class Usage(Event, tag="usage"):
     counted_by: "host" is the host's own figure; "server" is what passed by here, one a delta. input: all of the prompt, cached or
     not. cached: of these, read from the host's cache; cache_write: of these, written to it. reasoning: of output, thinking.
     reused: no host was paid for these tokens: the answer came from the cache, or is shared with an equal request under way.
-    cost: USD for all of them, where the settings say prices: of a cascade's models.
+    cost: USD for all of them, where the settings say prices: of a route's candidates, of a cascade's models.
     """
 
     counted_by: Literal["host", "server"]

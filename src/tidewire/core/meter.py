@@ -54,6 +54,9 @@ class RouteMeter(Protocol):
 
     def try_failed(self, route: str, model: str, code: str) -> None: ...
 
+    def route_cost(self, route: str, model: str, usd: float) -> None:
+        """What one try at this candidate took, as its host counted."""
+
     def continued(self, route: str, model: str, result: str) -> None:
         """This candidate was to go on with an answer that broke off. result: whole, failed or unjoinable."""
 

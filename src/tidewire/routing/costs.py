@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Literal
 
 import msgspec
 
@@ -12,11 +12,10 @@ from tidewire.core.meter import CascadeMeter
 from tidewire.core.ports import Sink
 from tidewire.core.request import Request
 from tidewire.routing.cascade_plan import Member
-from tidewire.routing.table import needs
+from tidewire.routing.table import DECIMALS, needs
 from tidewire.routing.tally import Tally, added
 
 Role = Literal["draft", "judge", "refine"]
-DECIMALS: Final = 9  # of US dollars: a token of the cheapest models is some 0.00000002
 
 
 class Costs:

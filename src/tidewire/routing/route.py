@@ -278,7 +278,7 @@ class _Answering:
 
         async def ask(whom: Candidate, provider: Provider, name: str, lane: Sink) -> None:
             health = route.healths[whom.model]
-            one = Try(route.name, route.plan, whom.model, health=health, meter=route.meter, clock=route.clock)
+            one = Try(route.name, route.plan, whom, health=health, meter=route.meter, clock=route.clock)
             try:
                 await one.run(provider, asked_as(self._request, name), lane, patience=self._patience())
             except TidewireError as error:

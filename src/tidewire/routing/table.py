@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -10,6 +10,7 @@ from msgspec import Meta
 from tidewire.core.request import Image, Request, ToolResult
 from tidewire.core.tokens import of_request
 
+DECIMALS: Final = 9  # of US dollars: a token of the cheapest models is some 0.00000002
 Price = Annotated[float, Meta(ge=0, le=1_000_000)]
 Seconds = Annotated[float, Meta(gt=0, le=604800, extra={"unit": "s"})]
 

@@ -9,12 +9,12 @@ from typing import Final, Literal
 import msgspec
 
 from tidewire.core.errors import BadRequest, Overloaded, TidewireError, TimedOut, UpstreamError
-from tidewire.core.events import Attempt, Blob, Delta, Event, Finish, PartStarted
+from tidewire.core.events import Attempt, Blob, Delta, Event, Finish, PartStarted, Usage
 from tidewire.core.meter import RouteMeter
 from tidewire.core.ports import Provider, Sink
 from tidewire.core.request import Request
 from tidewire.routing.health import Health
-from tidewire.routing.table import Plan
+from tidewire.routing.table import DECIMALS, Candidate, Plan
 
 Reason = Literal["start", "retry", "fallback", "continuation", "hedge", "refinement"]
 # Seconds until the first token, and the code of what is raised when it has not come by then.
@@ -56,12 +56,14 @@ class Numbered:
 
 
 class Try:
-    """The sink of its provider: passes on what it hears, and notes when content comes. model: the candidate's name in the route."""
+    """The sink of its provider: passes on what it hears, notes when content comes, and says what the tokens cost."""
 
     def __init__(
-        self, route: str, plan: Plan, model: str, *, health: Health, meter: RouteMeter, clock: Callable[[], float]
+        self, route: str, plan: Plan, whom: Candidate, *, health: Health, meter: RouteMeter, clock: Callable[[], float]
     ) -> None:
-        self.model = model
+        self.model = whom.model
+        self._whom = whom
+        self._usd = 0.0  # of what the host has reported so far
         self._sink: Sink
         self._begun = False  # content has come
         self._finish = False  # the end was heard
@@ -115,12 +117,15 @@ class Try:
             health.in_flight -= 1
             health.breaker.dropped(probe=self._probe)
             self._meter.breaker(self.model, health.breaker.state(self._clock()))
+            if self._usd:
+                self._meter.route_cost(self._route, self.model, self._usd)
             self._timer = None  # it holds the task, and that the error, and that this
 
     def feed(self, events: Sequence[Event]) -> None:
-        self._sink.feed(events)
         if self._begun and len(events) == 1 and type(events[0]) is Delta:
+            self._sink.feed(events)
             return
+        self._sink.feed([self._priced(event) if isinstance(event, Usage) else event for event in events])
         before = self._begun
         for event in events:
             if isinstance(event, Delta | PartStarted | Blob):
@@ -129,6 +134,16 @@ class Try:
                 self._finish = True
         if self._begun and not before:
             self._spoke()
+
+    def _priced(self, usage: Usage) -> Usage:
+        """With its cost, where the candidate has prices and the host has counted."""
+        if usage.counted_by != "host" or usage.reused is not None:
+            return usage
+        usd = self._whom.price(usage.input or 0, usage.output or 0)
+        if not usd:
+            return usage  # perhaps with what a route behind this one says
+        self._usd = usd
+        return msgspec.structs.replace(usage, cost=round(usd, DECIMALS))
 
     @property
     def full(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -74,6 +74,7 @@ class Metrics(Collector):
         self.warm_since: dict[str, float] = {}
         self.cold: Counter[tuple[str, str]] = Counter()
         self.cascades: Counter[tuple[str, str]] = Counter()
+        self.route_costs: dict[tuple[str, str], float] = {}
         self.cascade_costs: dict[tuple[str, str], float] = {}
         self.encoders = EncoderMetrics()
         self.intake = IntakeMetrics()
@@ -190,6 +191,9 @@ class Metrics(Collector):
     def cascaded(self, cascade: str, result: str) -> None:
         self.cascades[cascade, result] += 1
 
+    def route_cost(self, route: str, model: str, usd: float) -> None:
+        self.route_costs[route, model] = self.route_costs.get((route, model), 0.0) + usd
+
     def cascade_cost(self, cascade: str, role: str, usd: float) -> None:
         self.cascade_costs[cascade, role] = self.cascade_costs.get((cascade, role), 0.0) + usd
 
@@ -232,12 +236,18 @@ class Metrics(Collector):
             ("cascade", "result"),
             self.cascades,
         )
-        costs = CounterMetricFamily(
-            "tidewire_cascade_usd", "What the models of cascades took, at the prices set.", labels=("cascade", "role")
+        yield _counter(
+            "tidewire_cascade_usd",
+            "What the models of cascades took, at the prices set.",
+            ("cascade", "role"),
+            self.cascade_costs,
         )
-        for labels, usd in self.cascade_costs.items():
-            costs.add_metric(list(labels), usd)
-        yield costs
+        yield _counter(
+            "tidewire_route_usd",
+            "What the candidates of routes took, as their hosts counted, at the prices set.",
+            ("route", "model"),
+            self.route_costs,
+        )
         yield _states("tidewire_breaker_open", "1: not asked for a while; 0.5: one probe at a time.", self.breakers)
         yield _by_provider("tidewire_dial_seconds", "What the last connection opened beforehand took.", self.dials)
         yield _by_provider("tidewire_probe_seconds", "What the host took to answer on it.", self.probes)
@@ -301,7 +311,7 @@ def _counter(
     name: str,
     text: str,
     labels: tuple[str, ...],
-    values: Counter[str] | Counter[tuple[str, str]] | Counter[tuple[str, str, str]],
+    values: Mapping[str, float] | Mapping[tuple[str, str], float] | Mapping[tuple[str, str, str], float],
 ) -> Metric:
     family = CounterMetricFamily(name, text, labels=labels)
     for key, value in values.items():
