@@ -83,9 +83,9 @@ def overloaded(arrivals: int, seconds: float) -> tuple[list[float], float]:
     return sorted(waits), served / seconds
 
 
-@pytest.mark.parametrize("arrivals", [600, 1200, 1800])
-def test_refusals_do_not_wait_for_bursts_of_beginnings(arrivals):
+@pytest.mark.parametrize(("arrivals", "most"), [(600, 0.005), (1200, 0.005), (1800, 0.015)])
+def test_refusals_do_not_wait_for_bursts_of_beginnings(arrivals, most):
     waits, served = overloaded(arrivals, 10.0)
-    assert waits[int(0.95 * len(waits))] < 0.010
+    assert waits[int(0.95 * len(waits))] < most
     assert waits[-1] < 0.050
     assert served > 290
