@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 
 import pytest
@@ -84,3 +85,35 @@ def test_a_search_beside_one_that_moves_all_rows_finds_what_stays():
     thread.join()
     assert not failed
     assert looks > 10
+
+
+@pytest.fixture
+def quick_turns():
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(before)
+
+
+def test_what_is_put_again_is_found_at_every_moment(quick_turns):
+    drawn = np.random.default_rng(5)
+    one, other = vector(drawn), vector(drawn)
+    made = matrix.Matrix(WIDTH)
+    place = Place("a", readers=0, source=0, published=1.0, expires=float("inf"), document="d")
+    made.put(7, one, place)
+    query = np.ones(WIDTH, "<f4").tobytes()
+    over = threading.Event()
+
+    def put() -> None:
+        for turn in range(4000):  # twice the same, twice another: the table is moved, too
+            made.put(7, one if turn % 4 < 2 else other, place)
+        over.set()
+
+    thread = threading.Thread(target=put)
+    thread.start()
+    missed = 0
+    while not over.is_set():
+        missed += not made.search(query, 5, Filter(0.0), {0}, None)
+    thread.join()
+    assert missed == 0
+    assert [chunk for chunk, _ in made.search(query, 5, Filter(0.0), {0}, None)] == [7]

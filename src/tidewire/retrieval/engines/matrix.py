@@ -44,18 +44,23 @@ class Matrix:
         return self._table.size
 
     def put(self, chunk: int, vector: Vector, place: Place) -> None:
-        """Replaces what the chunk had. A vector of another length is passed over: it is none of this encoder's."""
-        if len(vector.data) != self._dimensions:
+        """Replaces what the chunk had, which is found until then. A vector of another length is passed over: it is none of this encoder's."""
+        row = self._rows.get(chunk)
+        if len(vector.data) != self._dimensions or (row is not None and self._table.holds(row, vector, place)):
             return
-        self.remove(chunk)
         if self._table.count == len(self._table.chunks):
             self._move(self._table.count + self._table.count // 2)
+        row = self._rows.get(chunk)
         self._rows[chunk] = self._table.add(chunk, vector, place)
+        if row is not None:
+            self._let_go(row)
 
     def remove(self, chunk: int) -> None:
         row = self._rows.pop(chunk, None)
-        if row is None:
-            return
+        if row is not None:
+            self._let_go(row)
+
+    def _let_go(self, row: int) -> None:
         self._table.alive[row] = False
         self._dead += 1
         if self._dead > FIRST and self._dead > WASTE * self._table.count:
@@ -67,15 +72,17 @@ class Matrix:
         """readers, sources: numbers that may be read and are wanted; sources None: all. [] for a vector of another length."""
         query = np.frombuffer(vector, dtype="<f4")
         table = self._table
+        alive = table.alive.copy()  # before the count: of a row that is put again, the old or the new one is among them
         if len(query) != self._dimensions or not table.count:
             return []
         scores = _products(query, table.data[: table.count])
         scores *= table.scales[: len(scores)]
         # Most filters let most rows pass: those that score high are asked first, and all only where too few of them do.
         rows = _promising(scores, limit)
-        rows = rows[table.passing(rows, which, readers, sources)]
+        rows = rows[alive[rows] & table.passing(rows, which, readers, sources)]
         if len(rows) < limit:
-            rows = np.flatnonzero(table.passing(slice(len(scores)), which, readers, sources))
+            all_of_them = slice(len(scores))
+            rows = np.flatnonzero(alive[all_of_them] & table.passing(all_of_them, which, readers, sources))
         best = _highest(scores, rows, limit)
         return list(zip(table.chunks[best].tolist(), scores[best].tolist(), strict=True))
 
@@ -119,9 +126,17 @@ class _Table:
         self.count = row + 1
         return row
 
+    def holds(self, row: int, vector: Vector, place: Place) -> bool:
+        return (
+            self.data[row].tobytes() == vector.data
+            and self.scales[row] == np.float32(vector.scale)
+            and (self.expires[row], self.published[row]) == (place.expires, place.published)
+            and (self.readers[row], self.sources[row]) == (place.readers, place.source)
+        )
+
     def passing(self, rows: Any, which: Filter, readers: AbstractSet[int], sources: AbstractSet[int] | None) -> Any:
         """A boolean for each of the rows, which are numbers or a slice."""
-        passes = self.alive[rows] & (self.expires[rows] > which.now)
+        passes = self.expires[rows] > which.now
         if which.since is not None:
             passes &= self.published[rows] >= which.since
         if which.until is not None:
