@@ -432,7 +432,8 @@ async def test_a_client_that_never_reads_costs_a_cursor_and_the_stream_goes_on(s
 
 
 async def test_a_client_that_takes_nothing_for_too_long_is_let_go_and_resumes(tmp_path):
-    async with serving(tmp_path, limits=Limits(write_stall_s=0.2, busy=10.0)) as served:
+    # On a busy machine one that takes all it can may take nothing for a while, too.
+    async with serving(tmp_path, limits=Limits(write_stall_s=2.0, busy=10.0)) as served:
         async with deafened(served) as deaf:
             await deaf.start("a", TEXT, stream="s1", on_disconnect="continue")
             await eventually(lambda: served.readers == 1)

@@ -66,6 +66,8 @@ class CrossEncoder:
             raise Skipped("loading")
         loop = asyncio.get_running_loop()
         out: list[float] = []
+        if loop.time() >= until - HANDING:  # else the first batch would be read, for nobody
+            return out
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(until - HANDING), self._turn:
                 for at in range(0, len(texts), BATCH):
