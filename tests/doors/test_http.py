@@ -108,7 +108,11 @@ async def test_a_head_over_the_limit_is_refused(tidewire):
         status=431,
     )
     await said(tidewire, b"GET /" + b"a" * HEAD_LIMIT + b" HTTP/1.1\r\n\r\n", code="header_too_large", status=431)
-    await said(tidewire, first, *[b"x: aaaaaaa\r\n"] * 400, code="header_too_large", status=431)
+    line = b"x: aaaaaaa\r\n"
+    enough = (HEAD_LIMIT - len(first)) // len(
+        line
+    ) + 1  # what is sent after the answer may reset the connection before it is read
+    await said(tidewire, first, *[line] * enough, code="header_too_large", status=431)
 
 
 async def test_a_body_in_the_same_read_does_not_count_as_head(tidewire):
