@@ -15,7 +15,7 @@ from websockets.frames import Frame, Opcode
 
 from cutting import TONGUES, exchange
 from serving import Served, eventually, serving
-from tidewire.server.settings import Limits, Server, Streams
+from tidewire.server.settings import Limits, Log, Server, Streams
 from workshop import stored
 
 FAST = "sim: tokens=20 ttft_ms=0 interval_ms=0"
@@ -442,6 +442,17 @@ async def test_a_client_that_takes_nothing_for_too_long_is_let_go_and_resumes(tm
             await socket.say(do="follow", id="a", stream="s1", after=10)
             await socket.done("a")
             assert socket.events("a")[0]["seq"] == 11
+
+
+async def test_a_stored_stream_comes_to_its_end_however_few_events_a_page_of_the_log_holds(tmp_path):
+    log, said = Log(durability="process"), "sim: tokens=100000 words=1000 ttft_ms=0 interval_ms=0"
+    async with serving(tmp_path, log=log) as served, opened(served) as socket:
+        await socket.start("a", said, stream="s1")
+        await socket.done("a")
+        whole = socket.events("a")
+        await socket.say(do="follow", id="b", stream="s1", after=0)
+        await socket.done("b")
+        assert socket.events("b") == whole
 
 
 async def test_silence_is_filled_with_heartbeats(tmp_path):

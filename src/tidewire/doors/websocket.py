@@ -273,7 +273,7 @@ class _Socket:
             error = cursor.failed
             info = (error if isinstance(error, TidewireError) else InternalError("the log cannot be read")).info()
             await self._put(_json({"id": name, "error": info}))
-        elif len(entries) == BATCH:
+        elif entries:  # perhaps there is more: a page of the log may hold fewer than a batch, and the next is read when it is asked for
             self._news.set()
 
     async def _put(self, frame: bytes) -> None:
