@@ -450,6 +450,7 @@ async def test_a_stored_stream_comes_to_its_end_however_few_events_a_page_of_the
         await socket.start("a", said, stream="s1")
         await socket.done("a")
         whole = socket.events("a")
+    async with serving(tmp_path, log=log) as served, opened(served) as socket:
         await socket.say(do="follow", id="b", stream="s1", after=0)
         await socket.done("b")
         assert socket.events("b") == whole
