@@ -429,7 +429,9 @@ async def test_a_key_given_twice_counts_once(scene, name):
 @pytest.mark.parametrize("name", POSTS)
 async def test_a_body_over_the_limit_is_refused_by_its_declared_length(scene, name):
     peer = await scene.tidewire.peer()
-    peer.raw(b"POST %s HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n" % (POSTS[name][0].encode(), LIMIT + 1))
+    peer.raw(
+        b"POST %s HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n" % (POSTS[name][0].encode(), LIMIT + 1)
+    )
     status, headers = await peer.head()  # not a byte of the body has been sent
     assert status == 413
     assert headers["connection"] == "close"
