@@ -70,6 +70,13 @@ def test_an_unknown_key_names_the_nearest_and_the_line(file):
     )
 
 
+def test_a_name_that_is_given_nothing_is_said_and_an_empty_group_is_none(file):
+    for name in ("routes.x", "providers.openai", "tools.y", "cascades.z", "sources.docs", "plans.chat"):
+        path = file(f"[{name}]\n# candidates = []\n")
+        assert refusal(config=path).startswith(f"{name} ({path} line 1) is empty, so that there is none of that name")
+    assert load(config=file("[server]\n[streams.disconnect]\n[context.intents]\n")).settings == Settings()
+
+
 def test_a_name_with_a_dot_is_said_to_be_one(file):
     for text in ("[routes.'gpt-4.1']\nchoose = 'price'", "[providers.a.b]\nkind = 'vllm'"):
         assert re.search(r"the name '[^']+' has a dot in it, which a name of \w+ cannot", refusal(config=file(text)))

@@ -96,11 +96,16 @@ def _from_file(file: Path) -> Iterator[_Given]:
     def leaves(table: dict[str, Any], prefix: str) -> Iterator[_Given]:
         for name, value in table.items():
             path = prefix + name
+            source = f"{file} line {lines[path]}" if path in lines else str(file)
             if isinstance(value, dict) and not _leaf(path) and (value or _table(path)):
+                if not value and _table(path, named=True):
+                    raise SettingsError(
+                        f"{path} ({source}) is empty, so that there is none of that name; say what it is, or take it out",
+                        param=path,
+                    )
                 yield from leaves(value, f"{path}.")
             else:
-                line = lines.get(path)
-                yield _Given(path, value, f"{file} line {line}" if line else str(file))
+                yield _Given(path, value, source)
 
     return leaves(tree, "")
 
@@ -134,8 +139,10 @@ def _leaf(path: str) -> Setting | None:
     return next((setting for setting in describe() if _pattern(setting.path).fullmatch(path)), None)
 
 
-def _table(path: str) -> bool:
-    return any(_pattern(setting.path.rpartition(".")[0]).fullmatch(path) for setting in describe())
+def _table(path: str, *, named: bool = False) -> bool:
+    """named: only one whose name is the user's to give."""
+    tables = (setting.path.rpartition(".")[0] for setting in describe())
+    return any(_pattern(table).fullmatch(path) for table in tables if not named or table.endswith(ANY))
 
 
 def _pattern(path: str) -> re.Pattern[str]:
