@@ -207,6 +207,15 @@ async def test_a_text_keeps_its_vector_wherever_it_stands_next(store):
     assert [v async for v in store.vectors(ENCODER)] == []
 
 
+@pytest.mark.parametrize("batch", [1, 2, 3, 100])
+async def test_vectors_come_once_for_each_chunk_however_many_say_the_same(store, batch):
+    await store.put("a", [doc(f"{n}.md", "the same", f"its own {n}") for n in range(5)])
+    await store.add_vectors(ENCODER, [(one, Vector(b"\1", 0.1)) for one, _ in await store.pending(ENCODER, 100)])
+    pages = [page async for page in store.vectors(ENCODER, batch)]
+    assert sorted(chunk for page in pages for chunk, _ in page) == list(range(1, 11))
+    assert max(len(page) for page in pages) <= batch
+
+
 async def test_what_is_over_its_time_is_deleted_a_few_at_a_time(store):
     await store.put("a", [doc(f"{n}.md", expires=NOW + n) for n in range(1, 8)])
     await store.put("b", [doc("b.md", expires=NOW + 1), doc("stays.md")])

@@ -110,10 +110,10 @@ class Calls(ABC):
             after = found[-1][1].chunk
 
     async def vectors(self, encoder: str, batch: int = 500) -> AsyncIterator[list[tuple[int, Vector]]]:
-        after, found = 0, list[tuple[int, Vector]]()
-        while found := await self._read(methodcaller("vectors", encoder, after, batch)):
+        found, last = await self._read(methodcaller("vectors", encoder, None, batch))
+        while found:
             yield found
-            after = found[-1][0]
+            found, last = await self._read(methodcaller("vectors", encoder, last, batch))
 
     async def vectors_of(self, encoder: str, chunks: Sequence[int]) -> dict[int, Vector]:
         return await self._read(lambda reading: reading.vectors_of(encoder, chunks))

@@ -130,9 +130,10 @@ class Reading:
         )
         return [(row[0], row_of(row[1:])) for row in found]
 
-    async def vectors(self, encoder: str, after: int, limit: int) -> list[tuple[int, Vector]]:
-        found = await self._db.fetch(f"{_VECTORS} AND c.id > $2 ORDER BY c.id LIMIT $3", encoder, after, limit)
-        return [(chunk, Vector(data, scale)) for chunk, data, scale in found]
+    async def vectors(self, encoder: str, after: int | None, limit: int) -> tuple[list[tuple[int, Vector]], int | None]:
+        """after: what came with the page before it."""
+        found = await self._db.fetch(f"{_VECTORS} AND c.id > $2 ORDER BY c.id LIMIT $3", encoder, after or 0, limit)
+        return [(chunk, Vector(data, scale)) for chunk, data, scale in found], found[-1][0] if found else after
 
     async def vectors_of(self, encoder: str, chunks: Sequence[int]) -> dict[int, Vector]:
         found = await self._db.fetch(f"{_VECTORS} AND c.id = ANY($2::bigint[])", encoder, list(chunks))

@@ -139,13 +139,18 @@ class Reading:
         found = self._db.execute(f"{_ROWS} WHERE c.id > ?{where} ORDER BY c.id LIMIT ?", (after, *given, limit))
         return [(name, row_of(row)) for name, *row in found]
 
-    def vectors(self, encoder: str, after: int, limit: int) -> list[tuple[int, Vector]]:
+    def vectors(
+        self, encoder: str, after: tuple[bytes, int] | None, limit: int
+    ) -> tuple[list[tuple[int, Vector]], tuple[bytes, int] | None]:
+        """after: what came with the page before it. By digest, as they lie on the disk: by chunk, it takes three times as long."""
+        digest, chunk = after or (b"", 0)
         found = self._db.execute(
-            "SELECT c.id, v.data, v.scale FROM encoders e CROSS JOIN chunks c"
-            " CROSS JOIN vectors v ON v.encoder = e.id AND v.digest = c.digest WHERE e.name = ? AND c.id > ? ORDER BY c.id LIMIT ?",
-            (encoder, after, limit),
-        )
-        return [(chunk, Vector(data, scale)) for chunk, data, scale in found]
+            "SELECT v.digest, c.id, v.data, v.scale FROM encoders e CROSS JOIN vectors v ON v.encoder = e.id"
+            " CROSS JOIN chunks c ON c.digest = v.digest WHERE e.name = ? AND v.digest >= ? AND (v.digest > ? OR c.id > ?)"
+            " ORDER BY v.digest, c.id LIMIT ?",
+            (encoder, digest, digest, chunk, limit),
+        ).fetchall()
+        return [(one, Vector(data, scale)) for _, one, data, scale in found], found[-1][:2] if found else after
 
     def vectors_of(self, encoder: str, chunks: Sequence[int]) -> dict[int, Vector]:
         out: dict[int, Vector] = {}
