@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections import Counter
 
 import pytest
 
+from collected import collected
 from serving import Served, eventually, serving
 from tidewire.server.settings import Log
 from upstream import Upstream, refuses, says, stall_after_a_token
@@ -22,19 +22,6 @@ OF_AN_ANSWER = {  # types that each answer has of its own
     "RequestResponseCycle", "Request", "Message", "Meta", "Run", "Audience", "Gate", "Following", "MemoryWriter",
     "MemoryCursor", "SqliteWriter", "SqliteCursor", "Wire", "Pump",
 }  # fmt: skip
-
-
-def found() -> Counter[str]:
-    """What the collector finds of answers that are over, by type."""
-    gc.set_debug(gc.DEBUG_SAVEALL)
-    try:
-        gc.collect()
-    finally:
-        gc.set_debug(0)
-    names = [type(one).__qualname__ for one in gc.garbage]
-    gc.garbage.clear()
-    gc.collect()  # and now for good
-    return Counter(name for name in names if name in OF_AN_ANSWER)
 
 
 async def answered(served: Served, path: str, body: dict[str, object]) -> int:
@@ -80,12 +67,12 @@ async def test_an_answer_that_was_read_leaves_nothing(tmp_path, durability, path
     ):
         await answered(served, path, body)  # what is made once
         await quiet(served)
-        found()
+        collected(OF_AN_ANSWER)
         gc.disable()
         try:
             status = await answered(served, path, body)
             await quiet(served)
-            assert found() == {}
+            assert collected(OF_AN_ANSWER) == {}
         finally:
             gc.enable()
     assert status == (405 if path == "/v1/models" else 200)
@@ -96,12 +83,12 @@ async def test_neither_does_one_whose_reader_left(tmp_path):
         Upstream(stall_after_a_token) as host,
         serving(tmp_path, hosts={"host": host.url}) as served,
     ):
-        found()
+        collected(OF_AN_ANSWER)
         gc.disable()
         try:
             await left(served)
             await quiet(served)
-            assert found() == {}
+            assert collected(OF_AN_ANSWER) == {}
         finally:
             gc.enable()
 
@@ -111,11 +98,11 @@ async def test_neither_does_one_that_its_host_refused(tmp_path):
         Upstream(refuses(400, {"error": {"message": "no"}})) as host,
         serving(tmp_path, hosts={"host": host.url}) as served,
     ):
-        found()
+        collected(OF_AN_ANSWER)
         gc.disable()
         try:
             await answered(served, "/v1/chat/completions", CHAT)
             await quiet(served)
-            assert found() == {}
+            assert collected(OF_AN_ANSWER) == {}
         finally:
             gc.enable()

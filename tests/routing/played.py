@@ -42,6 +42,17 @@ def virtually(work):
         runner.run(work)
 
 
+def at_every_moment(one, every=0.005):
+    """Calls it with a later moment each time, in virtual seconds, until it says that all was over by then."""
+
+    async def work():
+        at = 0.0
+        while not await one(at):
+            at += every
+
+    virtually(work())
+
+
 class Tally:
     def __init__(self) -> None:
         self.asked: dict[str, int] = {}

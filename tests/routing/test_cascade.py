@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from routing.played import Cup, Down, question, virtually
+from routing.played import Cup, Down, at_every_moment, question, virtually
 from tidewire.core import events as ev
 from tidewire.core.errors import UnknownModel
 from tidewire.core.events import Attempt, Delta, Edit, Finish, Notice, PartEnded, PartStarted, Progress, Timing, Usage
@@ -488,12 +488,7 @@ def test_stopped_at_any_moment_nothing_runs_on_and_the_text_makes_sense(edits, j
             assert any(text == BETTER[:n] + text[n:] and DRAFT.endswith(text[n:]) for n in range(len(text) + 1))
         return done
 
-    async def work():
-        at = 0.0
-        while not await one(at):
-            at += 0.005
-
-    virtually(work())
+    at_every_moment(one)
 
 
 def test_in_random_worlds_the_text_is_the_one_or_the_other():

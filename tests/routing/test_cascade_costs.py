@@ -8,7 +8,7 @@ import contextlib
 import msgspec
 import pytest
 
-from routing.played import Down, question, virtually
+from routing.played import Down, at_every_moment, question, virtually
 from routing.test_cascade import BETTER, DRAFT, Counts, Speaker, Timed, asked, cascade, said, used
 from tidewire.core.errors import UpstreamError
 from tidewire.core.events import Delta, Edit, Finish, Usage
@@ -135,9 +135,4 @@ def test_stopped_at_any_moment_all_that_had_begun_to_answer_is_paid_once(edits, 
             agree(cup, counts)
         return done
 
-    async def work():
-        at = 0.0
-        while not await one(at):
-            at += 0.005
-
-    virtually(work())
+    at_every_moment(one)

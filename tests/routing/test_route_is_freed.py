@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 import gc
-from collections import Counter
 
 import pytest
 
+from collected import collected
 from routing.played import Cup, Down, Host, plan, question, route, virtually
 from tidewire.core.errors import TidewireError
 
 OF_AN_ANSWER = {"_Answering", "Try", "Numbered", "Unbroken", "Request", "Down", "traceback"}
-
-
-def found() -> Counter[str]:
-    gc.set_debug(gc.DEBUG_SAVEALL)
-    try:
-        gc.collect()
-    finally:
-        gc.set_debug(0)
-    names = [type(one).__name__ for one in gc.garbage]
-    gc.garbage.clear()
-    return Counter(name for name in names if name in OF_AN_ANSWER)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +36,7 @@ def test_it_is_freed_however_the_answer_went(hosts, whole):
                 failed = True
                 error.__traceback__ = None  # as a run does with what ends it
             assert failed is not whole
-            assert found() == {}
+            assert collected(OF_AN_ANSWER) == {}
         finally:
             gc.enable()
 

@@ -71,7 +71,6 @@ class Grounded:
         meter: SearchMeter | None = None,
         reach: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        self._reach = reach
         self.name = inner.name
         self._inner = inner
         self._finder = finder
@@ -79,6 +78,7 @@ class Grounded:
         self._terms = terms
         self._clock = clock
         self._meter = meter
+        self._reach = reach
 
     async def answer(self, request: Request, sink: Sink) -> None:
         asked = request.retrieval
@@ -114,13 +114,10 @@ class Grounded:
     @contextlib.contextmanager
     def _reaching(self) -> Iterator[None]:
         """Beside all that is done here. What it comes to nobody waits for: the host is asked on what connection there is by then."""
-
-        async def reach() -> None:
-            with contextlib.suppress(TidewireError):  # the host will be asked, and says it again
-                if self._reach is not None:
-                    await self._reach()
-
-        begun = asyncio.get_running_loop().create_task(reach())
+        if self._reach is None:
+            yield
+            return
+        begun = asyncio.get_running_loop().create_task(_quietly(self._reach))
         try:
             yield
         finally:
@@ -169,6 +166,11 @@ class Grounded:
 
     def _told(self, request: Request, results: Results, found: Sequence[Found], ms: float) -> Retrieved:
         return retrieved(request.tenant, results, found, ms=ms, behind=self._watch.behind, now=self._clock())
+
+
+async def _quietly(reach: Callable[[], Awaitable[None]]) -> None:
+    with contextlib.suppress(TidewireError):  # the host will be asked, and says it again
+        await reach()
 
 
 def given(request: Request, found: Sequence[Found], secret: bytes) -> Request:
