@@ -24,6 +24,7 @@ from tidewire.core.events import (
     Timing,
     Usage,
 )
+from tidewire.core.passing import Passing
 from tidewire.core.ports import Sink
 
 PROVIDER: Final = "cache"
@@ -74,7 +75,7 @@ def decode(raw: bytes) -> Answer | None:
         return None
 
 
-class Recorder:
+class Recorder(Passing):
     """A sink that passes on and remembers, up to `limit` bytes, about. clock: seconds, for what it took."""
 
     __slots__ = (
@@ -110,13 +111,6 @@ class Recorder:
         if self._beats is not None:
             self._note(events)
         self._sink.feed(events)
-
-    @property
-    def full(self) -> bool:
-        return self._sink.full
-
-    async def room(self) -> None:
-        await self._sink.room()
 
     def answer(self, made: float) -> Answer | None:
         """What was said, if it came to a good end and asks for nothing to be done. made: Unix seconds."""

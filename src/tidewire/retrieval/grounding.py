@@ -19,6 +19,7 @@ from tidewire.core.errors import TidewireError
 from tidewire.core.events import Citation, Event, Notice, Progress, Retrieved, Span, Timing
 from tidewire.core.leaning import looked_for
 from tidewire.core.meter import SearchMeter
+from tidewire.core.passing import Passing
 from tidewire.core.ports import ModelInfo, Provider, Sink
 from tidewire.core.request import Message, Request, Text
 from tidewire.core.sources import Source
@@ -202,7 +203,7 @@ def _body(one: Found) -> str:
     return f"{_line(titled(one))}\n{one.row.text}"
 
 
-class _Citing:
+class _Citing(Passing):
     """A sink that puts citations in."""
 
     def __init__(self, sink: Sink, markers: Markers) -> None:
@@ -211,13 +212,6 @@ class _Citing:
 
     def feed(self, events: Sequence[Event]) -> None:
         self._sink.feed([out for event in events for out in self._markers.feed(event)])
-
-    @property
-    def full(self) -> bool:
-        return self._sink.full
-
-    async def room(self) -> None:
-        await self._sink.room()
 
 
 def _citation(source: Source, passage: str, part: int, start: int, end: int) -> Citation:

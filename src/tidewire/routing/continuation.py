@@ -16,6 +16,7 @@ import msgspec
 from tidewire.core import events as ev
 from tidewire.core.errors import TidewireError, TimedOut, UpstreamError
 from tidewire.core.events import Delta, Event, Finish, PartEnded, PartStarted, Usage
+from tidewire.core.passing import Passing
 from tidewire.core.ports import Prefilling, Provider, Sink
 from tidewire.core.request import Message, Request, Text
 from tidewire.routing.overlap import Seam, anchor
@@ -46,7 +47,7 @@ def prefills(candidate: Candidate, provider: Provider, model: str) -> bool:
     return isinstance(provider, Prefilling) and provider.prefills(model)
 
 
-class Unbroken:
+class Unbroken(Passing):
     """The sink of an answer of several tries one after another. Between two of them stands `cut`.
 
     Parts are numbered over all tries. lost: why the try that is under way cannot be joined to what was said.
@@ -79,13 +80,6 @@ class Unbroken:
         self._order = 0  # calls of this try that were whole
         self._texts = 0  # text parts of this try
         self.lost = None
-
-    @property
-    def full(self) -> bool:
-        return self._sink.full
-
-    async def room(self) -> None:
-        await self._sink.room()
 
     @property
     def said(self) -> str:

@@ -9,6 +9,7 @@ import msgspec
 
 from tidewire.core.events import Event, Finish, Usage
 from tidewire.core.meter import CascadeMeter
+from tidewire.core.passing import Passing
 from tidewire.core.ports import Sink
 from tidewire.core.request import Request
 from tidewire.routing.cascade_plan import Member
@@ -73,7 +74,7 @@ def counted(tally: Tally, request: Request) -> Usage:
     return used
 
 
-class Alone:
+class Alone(Passing):
     """The sink of a draft that nobody judges: it passes, and its tokens and their cost are told before its end."""
 
     def __init__(self, sink: Sink, costs: Costs, tally: Tally) -> None:
@@ -88,10 +89,3 @@ class Alone:
             self._costs.book("draft")
             events = [*events[:end], *self._costs.told(), *events[end:]]
         self._sink.feed(events)
-
-    @property
-    def full(self) -> bool:
-        return self._sink.full
-
-    async def room(self) -> None:
-        await self._sink.room()

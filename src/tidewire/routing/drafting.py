@@ -18,6 +18,7 @@ from tidewire.core.events import (
     Timing,
     Usage,
 )
+from tidewire.core.passing import Passing
 from tidewire.core.ports import Sink
 from tidewire.routing.tally import Tally
 
@@ -26,7 +27,7 @@ LARGEST: Final = (
 )  # characters of a draft; a longer one passes, and is not bettered: comparing it would hold others up
 
 
-class Draft:
+class Draft(Passing):
     """hold: nothing of it is shown before `release`. grown: told how many characters of text there are.
 
     A draft that calls tools, shows pictures, cites, or says more than one text passes by: it cannot be bettered by edits. Its Finish is kept
@@ -110,13 +111,6 @@ class Draft:
 
     def _ends(self, event: Event) -> bool:
         return isinstance(event, PartEnded) and event.part == self.part
-
-    @property
-    def full(self) -> bool:
-        return self._sink.full
-
-    async def room(self) -> None:
-        await self._sink.room()
 
 
 def _nobody(size: int) -> None: ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tidewire.core.events import Blob, Delta, Event, Finish, PartEnded, PartKind, PartStarted, Signature, Usage
+from tidewire.core.passing import Passing
 from tidewire.core.ports import Sink
 
 
@@ -27,7 +28,7 @@ class Heard:
         return "".join(self.pieces)
 
 
-class Listening:
+class Listening(Passing):
     """Around another sink. begun: content has been passed on. parts: by number, in order. usage: the last one told."""
 
     __slots__ = ("_sink", "begun", "finish", "parts", "usage")
@@ -58,10 +59,3 @@ class Listening:
             elif isinstance(event, Finish):
                 self.finish = event
         self._sink.feed(events)
-
-    @property
-    def full(self) -> bool:
-        return self._sink.full
-
-    async def room(self) -> None:
-        await self._sink.room()

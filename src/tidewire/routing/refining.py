@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from tidewire.core.events import Attempt, Blob, Delta, Edit, Event, Finish, PartStarted, Progress, Timing, Usage
+from tidewire.core.passing import Passing
 from tidewire.core.ports import Sink
 from tidewire.routing.edits import Change, Revision
 from tidewire.routing.tally import Tally, added
@@ -40,7 +41,7 @@ class Heard:
         """There is always some."""
 
 
-class Better(Heard):
+class Better(Passing, Heard):
     """Turns a better text into edits of the draft, part `part` of the stream, as it comes. changes: how many so far."""
 
     def __init__(self, sink: Sink, draft: str, part: int) -> None:
@@ -94,15 +95,8 @@ class Better(Heard):
         self.changes += len(changes)
         return [Edit(part=self._part, start=c.start, end=c.end, text=c.text) for c in changes]
 
-    @property
-    def full(self) -> bool:
-        return self._sink.full
 
-    async def room(self) -> None:
-        await self._sink.room()
-
-
-class Other(Heard):
+class Other(Passing, Heard):
     """Passes on another answer, but for its Finish. late: milliseconds after the stream's own beginning.
 
     before: tokens used up before it, to which its own are added. begun: it has content, and shows it; before that only what is going on
@@ -144,13 +138,6 @@ class Other(Heard):
             span = event.span
             return Timing(span=msgspec.structs.replace(span, start=round(span.start + self._late, 3)))
         return added(self._before, event) if isinstance(event, Usage) else event
-
-    @property
-    def full(self) -> bool:
-        return self._sink.full
-
-    async def room(self) -> None:
-        await self._sink.room()
 
 
 def _content(event: Event) -> bool:

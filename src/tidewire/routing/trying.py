@@ -11,6 +11,7 @@ import msgspec
 from tidewire.core.errors import BadRequest, Overloaded, TidewireError, TimedOut, UpstreamError
 from tidewire.core.events import Attempt, Blob, Delta, Event, Finish, PartStarted, Usage
 from tidewire.core.meter import RouteMeter
+from tidewire.core.passing import Passing
 from tidewire.core.ports import Provider, Sink
 from tidewire.core.request import Request
 from tidewire.routing.health import Health
@@ -27,7 +28,7 @@ LATE: Final = {
 }
 
 
-class Numbered:
+class Numbered(Passing):
     """Passes on what it hears with one count of attempts, however many providers feed it one after another. n: so far."""
 
     __slots__ = ("_sink", "n", "reason")
@@ -47,15 +48,8 @@ class Numbered:
         reason = self.reason if event.reason == "start" else event.reason
         return Attempt(n=self.n, provider=event.provider, model=event.model, reason=reason)
 
-    @property
-    def full(self) -> bool:
-        return self._sink.full
 
-    async def room(self) -> None:
-        await self._sink.room()
-
-
-class Try:
+class Try(Passing):
     """The sink of its provider: passes on what it hears, notes when content comes, and says what the tokens cost."""
 
     def __init__(
@@ -64,7 +58,6 @@ class Try:
         self.model = whom.model
         self._whom = whom
         self._usd = 0.0  # of what the host has reported so far
-        self._sink: Sink
         self._begun = False  # content has come
         self._finish = False  # the end was heard
         self._route = route
@@ -144,13 +137,6 @@ class Try:
             return usage  # perhaps with what a route behind this one says
         self._usd = usd
         return msgspec.structs.replace(usage, cost=round(usd, DECIMALS))
-
-    @property
-    def full(self) -> bool:
-        return self._sink.full
-
-    async def room(self) -> None:
-        await self._sink.room()
 
     def _spoke(self) -> None:
         if self._timer is not None and not self._timer.expired():
